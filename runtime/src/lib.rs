@@ -1,0 +1,7 @@
+//! Wheatear: on-device adaptation. A frozen ONNX backbone turns windows of audio into embeddings; a small adapter
+//! learns new classes from them, one label at a time, without forgetting the old ones.
+
+pub mod backbone;
+pub mod error;
+
+pub use error::{Error, ErrorKind, Result};
