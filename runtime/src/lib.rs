@@ -3,5 +3,6 @@
 
 pub mod backbone;
 pub mod error;
+pub mod latent;
 
 pub use error::{Error, ErrorKind, Result};
