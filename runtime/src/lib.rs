@@ -3,6 +3,9 @@
 
 pub mod backbone;
 pub mod error;
+pub mod head;
+pub mod kernel;
 pub mod latent;
+pub mod learn;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,91 @@
+//! A linear classifier: `scores = W x + b`. Every solved head is one, so that predicting is one dense product whatever
+//! solved it, and one form is stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::head::Head;
+use crate::kernel::scalar::dot;
+use crate::learn::ClassName;
+use crate::{Error, ErrorKind, Result};
+
+/// Weights, bias and temperature of a linear head; read from untrusted bytes, it must be checked with
+/// [`LinearHead::validate`] before use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinearHead {
+    /// What solved it.
+    pub name: String,
+    /// Classes in canonical order \[C\].
+    pub classes: Vec<ClassName>,
+    /// Weights, row-major \[C, D\].
+    pub weights: Vec<f32>,
+    /// Bias \[C\].
+    pub bias: Vec<f32>,
+    /// What divides the scores before the softmax; above 0.
+    pub temperature: f32,
+}
+
+impl LinearHead {
+    /// Number of components D of an embedding.
+    pub fn dim(&self) -> usize {
+        self.weights.len() / self.classes.len()
+    }
+
+    /// Checks the lengths against D = `dim`, the class order and that every number is finite.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what is wrong.
+    pub fn validate(&self, dim: usize) -> Result<()> {
+        let bad = |what: &str| Error::new(ErrorKind::Corrupt, what).at(format!("head {:?}", self.name));
+        let n = self.classes.len();
+        if n == 0 || dim == 0 || Some(self.weights.len()) != n.checked_mul(dim) || self.bias.len() != n {
+            return Err(bad("a stored head has the wrong shape")
+                .expected(format!("at least 1 class, {dim} weights and 1 bias a class"))
+                .found(format!("{n} classes, {} weights, {} biases", self.weights.len(), self.bias.len())));
+        }
+        if !self.classes.is_sorted_by(|a, b| a < b) {
+            return Err(bad("the classes of a stored head are out of order"));
+        }
+        let finite = self.weights.iter().chain(&self.bias).all(|w| w.is_finite());
+        if !finite || !self.temperature.is_finite() || self.temperature <= 0.0 {
+            return Err(bad("a stored head holds a value that is not a number, or a temperature of 0"));
+        }
+        Ok(())
+    }
+
+    /// Rounds a solution in f64 to a head: `weights` \[C, D\] row-major, `bias` \[C\].
+    ///
+    /// # Errors
+    /// `Learn` when a value is not finite in f32.
+    pub(crate) fn from_f64(name: &str, classes: &[ClassName], weights: &[f64], bias: &[f64], temperature: f64) -> Result<LinearHead> {
+        let narrow = |v: &[f64]| v.iter().map(|w| *w as f32).collect::<Vec<f32>>();
+        let temperature = temperature.clamp(1e-30, 1e30) as f32;
+        let head =
+            LinearHead { name: name.to_owned(), classes: classes.to_vec(), weights: narrow(weights), bias: narrow(bias), temperature };
+        if !head.weights.iter().chain(&head.bias).all(|w| w.is_finite()) {
+            return Err(Error::new(ErrorKind::Learn, "the solution is not finite").at(name).cure("raise the shrinkage or lambda"));
+        }
+        Ok(head)
+    }
+}
+
+impl Head for LinearHead {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn classes(&self) -> &[ClassName] {
+        &self.classes
+    }
+
+    fn scores(&self, x: &[f32], out: &mut [f32]) {
+        assert_eq!(x.len(), self.dim(), "embedding length");
+        assert_eq!(out.len(), self.classes.len(), "one score a class");
+        for ((z, w), b) in out.iter_mut().zip(self.weights.chunks_exact(x.len())).zip(&self.bias) {
+            *z = dot(w, x) + b;
+        }
+    }
+
+    fn temperature(&self) -> f32 {
+        self.temperature
+    }
+}

@@ -1,0 +1,142 @@
+//! What the solved heads see: the statistics of single-label rows as f64, still in latent steps, and the value of a step.
+//!
+//! An integer below 2^53 is exact in f64; beyond (5e11 rows) the solvers see it rounded to 53 bits. The statistics
+//! themselves stay exact.
+
+use faer::Mat;
+
+use crate::learn::{Block, BlockKind, ClassName};
+use crate::{Error, ErrorKind, Result};
+
+/// Sums of rows with exactly one class each: Gram matrix, class sums and counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    classes: Vec<ClassName>,
+    counts: Vec<f64>,
+    /// \[C, D\] in steps.
+    sums: Vec<f64>,
+    /// Upper triangle row-major, in steps squared.
+    gram: Vec<f64>,
+    /// \[D\]
+    scale: Vec<f64>,
+}
+
+impl Moments {
+    /// Moments of a block, with the value of one latent step per dimension (`scale` \[D\], from the quantiser).
+    ///
+    /// # Errors
+    /// `Mismatch` when the block does not hold single-label rows or `scale` has another length; `Learn` when the block
+    /// has no rows yet.
+    pub fn new(block: &Block, scale: &[f32]) -> Result<Moments> {
+        if block.kind() != BlockKind::Latents {
+            return Err(
+                Error::new(ErrorKind::Mismatch, "the solved heads need rows with exactly one class").found(format!("{:?}", block.kind()))
+            );
+        }
+        let classes = block.classes();
+        Moments::from_sums(
+            classes.keys().cloned().collect(),
+            classes.values().map(|c| c.n as f64).collect(),
+            classes.values().flat_map(|c| c.sum.iter().map(|s| *s as f64)).collect(),
+            block.gram().iter().map(|g| *g as f64).collect(),
+            scale,
+        )
+    }
+
+    /// Moments of sums made elsewhere: `counts` \[C\], `sums` \[C, D\] row-major and `gram` (upper triangle row-major) in
+    /// steps, `scale` \[D\]. The Gram matrix must be over the same rows as the sums.
+    ///
+    /// # Errors
+    /// `Mismatch` when the lengths do not fit; `Learn` when there is no class, or one without rows.
+    pub fn from_sums(classes: Vec<ClassName>, counts: Vec<f64>, sums: Vec<f64>, gram: Vec<f64>, scale: &[f32]) -> Result<Moments> {
+        let (c, d) = (classes.len(), scale.len());
+        if counts.len() != c || sums.len() != c * d || gram.len() != d * (d + 1) / 2 {
+            return Err(Error::new(ErrorKind::Mismatch, "statistics and scales do not fit together")
+                .expected(format!("{c} classes of {d} dimensions"))
+                .found(format!("{} counts, {} sums, {} products", counts.len(), sums.len(), gram.len())));
+        }
+        if c == 0 || counts.iter().any(|n| *n < 1.0) {
+            return Err(Error::new(ErrorKind::Learn, "there is nothing to solve a head from")
+                .expected("at least one class, with a row each")
+                .cure("teach a class first"));
+        }
+        Ok(Moments { classes, counts, sums, gram, scale: scale.iter().map(|s| f64::from(*s)).collect() })
+    }
+
+    /// Classes in the order of the sums \[C\].
+    pub fn classes(&self) -> &[ClassName] {
+        &self.classes
+    }
+
+    /// Rows of each class \[C\].
+    pub fn counts(&self) -> &[f64] {
+        &self.counts
+    }
+
+    /// Number of components D.
+    pub fn dim(&self) -> usize {
+        self.scale.len()
+    }
+
+    /// Number of rows N.
+    pub fn rows(&self) -> f64 {
+        self.counts.iter().sum()
+    }
+
+    /// Class means in the embedding's units, \[C, D\] row-major.
+    pub fn means(&self) -> Vec<f64> {
+        self.class_values(|c| 1.0 / self.counts[c])
+    }
+
+    /// Class sums in the embedding's units, \[C, D\] row-major.
+    pub fn sums(&self) -> Vec<f64> {
+        self.class_values(|_| 1.0)
+    }
+
+    fn class_values(&self, factor: impl Fn(usize) -> f64) -> Vec<f64> {
+        let d = self.dim();
+        self.sums
+            .chunks_exact(d)
+            .enumerate()
+            .flat_map(|(c, row)| row.iter().zip(&self.scale).map(move |(q, s)| (c, q * s)))
+            .map(|(c, v)| v * factor(c))
+            .collect()
+    }
+
+    /// `G = sum x x^T` in the embedding's units, \[D, D\] symmetric.
+    pub fn gram(&self) -> Mat<f64> {
+        self.symmetric(&self.gram)
+    }
+
+    /// Within-class scatter `W = G - sum_c S_c S_c^T / n_c` in the embedding's units, \[D, D\] symmetric.
+    pub fn within_scatter(&self) -> Mat<f64> {
+        let d = self.dim();
+        let mut w = self.gram.clone();
+        for (sum, n) in self.sums.chunks_exact(d).zip(&self.counts) {
+            let mut rest = w.as_mut_slice();
+            for i in 0..d {
+                let (row, tail) = rest.split_at_mut(d - i);
+                let f = sum[i] / n;
+                row.iter_mut().zip(&sum[i..]).for_each(|(w, s)| *w -= f * s);
+                rest = tail;
+            }
+        }
+        self.symmetric(&w)
+    }
+
+    fn symmetric(&self, packed: &[f64]) -> Mat<f64> {
+        let d = self.dim();
+        let mut out = Mat::zeros(d, d);
+        let mut rest = packed;
+        for i in 0..d {
+            let (row, tail) = rest.split_at(d - i);
+            for (j, v) in (i..d).zip(row) {
+                let x = v * self.scale[i] * self.scale[j];
+                out[(i, j)] = x;
+                out[(j, i)] = x;
+            }
+            rest = tail;
+        }
+        out
+    }
+}

@@ -1,0 +1,68 @@
+//! Streaming linear discriminant analysis (Hayes & Kanan 2020, "Lifelong machine learning with deep streaming linear
+//! discriminant analysis"): class means and one shared covariance, shrunk towards a multiple of the identity.
+//!
+//! `Sigma = (1 - e) W / (N - C) + e tr(W / (N - C)) / D I`, `score_c = m_c^T Sigma^-1 x - m_c^T Sigma^-1 m_c / 2`.
+//! The scores are log posteriors under equal priors, up to a term all classes share: the temperature is 1.
+
+use faer::prelude::Solve;
+use faer::{Mat, Side};
+
+use crate::head::{LinearHead, Moments};
+use crate::{Error, ErrorKind, Result};
+
+/// Default shrinkage e.
+pub const SHRINKAGE: f64 = 0.1;
+
+/// Solves the head with shrinkage e = `shrinkage`, in 0..=1.
+///
+/// Without any within-class scatter (one row a class, or equal rows) Sigma is the identity times the mean square of the
+/// rows: the head then ranks as the nearest class mean does.
+///
+/// # Errors
+/// `Config` when e lies outside 0..=1; `Learn` when Sigma is not positive definite, which needs e = 0 or nearly so.
+pub fn solve(moments: &Moments, shrinkage: f64) -> Result<LinearHead> {
+    let sigma = covariance(moments, shrinkage)?;
+    let (c, d) = (moments.classes().len(), moments.dim());
+    let means = moments.means();
+    let rhs = Mat::from_fn(d, c, |i, k| means[k * d + i]);
+    let weights = cholesky(&sigma, "slda", "raise the shrinkage")?.solve(&rhs);
+    let flat: Vec<f64> = (0..c).flat_map(|k| weights.col(k).iter().copied().collect::<Vec<_>>()).collect();
+    let bias: Vec<f64> =
+        means.chunks_exact(d).zip(flat.chunks_exact(d)).map(|(m, w)| -0.5 * m.iter().zip(w).map(|(a, b)| a * b).sum::<f64>()).collect();
+    LinearHead::from_f64("slda", moments.classes(), &flat, &bias, 1.0)
+}
+
+/// The shared within-class covariance Sigma, shrunk by `shrinkage`, \[D, D\].
+pub(crate) fn covariance(moments: &Moments, shrinkage: f64) -> Result<Mat<f64>> {
+    if !(0.0..=1.0).contains(&shrinkage) {
+        return Err(Error::new(ErrorKind::Config, "the shrinkage of slda is out of range").expected("0 to 1").found(shrinkage));
+    }
+    let (c, d) = (moments.classes().len() as f64, moments.dim());
+    let mut sigma = moments.within_scatter();
+    let freedom = (moments.rows() - c).max(1.0);
+    let trace = |m: &Mat<f64>| (0..d).map(|i| m[(i, i)]).sum::<f64>();
+    let mean_variance = trace(&sigma) / freedom / d as f64;
+    let mean_square = trace(&moments.gram()) / moments.rows() / d as f64;
+    // What is left of a scatter of exactly zero is rounding, far below any real one.
+    if mean_variance <= 1e-12 * mean_square || mean_variance == 0.0 {
+        let level = if mean_square > 0.0 { mean_square } else { 1.0 };
+        return Ok(Mat::from_fn(d, d, |i, j| if i == j { level } else { 0.0 }));
+    }
+    for j in 0..d {
+        for i in 0..d {
+            sigma[(i, j)] *= (1.0 - shrinkage) / freedom;
+        }
+        sigma[(j, j)] += shrinkage * mean_variance;
+    }
+    Ok(sigma)
+}
+
+/// Cholesky factorisation of a symmetric matrix.
+///
+/// # Errors
+/// `Learn` when it is not positive definite.
+pub(crate) fn cholesky(matrix: &Mat<f64>, head: &str, cure: &str) -> Result<faer::linalg::solvers::Llt<f64>> {
+    matrix
+        .llt(Side::Lower)
+        .map_err(|e| Error::new(ErrorKind::Learn, "the statistics are not positive definite").at(head).found(format!("{e:?}")).cure(cure))
+}

@@ -1,0 +1,36 @@
+//! The temperature of a linear head, from the statistics alone.
+//!
+//! Between classes c and k a linear head has the margin `u = (w_c - w_k)^T x + b`. If its distribution in both classes is
+//! normal with the shared covariance Sigma, the log odds along it are `(E[u|c] - E[u|k]) / var(u)` times the centred
+//! margin (Fisher's discriminant in one dimension). The temperature is the inverse of that factor, over all pairs:
+//!
+//! `T = sum (w_c - w_k)^T Sigma (w_c - w_k) / sum (w_c - w_k)^T (m_c - m_k)`
+//!
+//! For slda, whose weights are `Sigma^-1 m_c`, this is 1 by construction. Sigma is slda's, with its default shrinkage,
+//! so that few rows do not look like certainty.
+
+use faer::Mat;
+
+use crate::Result;
+use crate::head::{Moments, slda};
+
+/// Temperature for `weights` \[C, D\] row-major; 1 where the classes do not differ.
+///
+/// # Errors
+/// As [`slda::solve`].
+pub(crate) fn margin_temperature(moments: &Moments, weights: &[f64]) -> Result<f64> {
+    let (c, d) = (moments.classes().len(), moments.dim());
+    let sigma = slda::covariance(moments, slda::SHRINKAGE)?;
+    let means = moments.means();
+    // Over all pairs, sum (a_c - a_k) . (b_c - b_k) = C sum a_c . b_c - (sum a_c) . (sum b_c).
+    let pairs = |a: &[f64], b: &[f64]| {
+        let own: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+        let column = |v: &[f64], i: usize| v.iter().skip(i).step_by(d).sum::<f64>();
+        c as f64 * own - (0..d).map(|i| column(a, i) * column(b, i)).sum::<f64>()
+    };
+    let spread = &sigma * Mat::from_fn(d, c, |i, k| weights[k * d + i]);
+    let spread: Vec<f64> = (0..c * d).map(|n| spread[(n % d, n / d)]).collect();
+    let (variance, margin) = (pairs(weights, &spread), pairs(weights, &means));
+    let t = variance / margin;
+    Ok(if t.is_finite() && t > 0.0 { t } else { 1.0 })
+}

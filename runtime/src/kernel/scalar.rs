@@ -1,0 +1,169 @@
+//! Scalar kernels: the rank-k update of an integer Gram matrix, sums of latents, and the dot product of f32 vectors.
+//!
+//! A component lies in -127..=127, so a product is at most 16,129, the sum of two products fits an i16 and the sum of
+//! [`CHUNK_ROWS_MAX`] products fits an i32. -128 would break the last two and must be kept out by the caller.
+
+/// Rows whose products one i32 holds: `133,000 * 127^2 < 2^31`.
+pub const CHUNK_ROWS_MAX: usize = 133_000;
+
+/// Columns whose i32 accumulators are worked on at once; one tile stays in the first-level cache.
+const TILE: usize = 256;
+
+/// Adds `sum_i q_i q_i^T` to a Gram matrix, or subtracts it.
+///
+/// # Shapes
+/// `latents` i8 \[n, D\] row-major with `n <= CHUNK_ROWS_MAX` and no component of -128; `gram` i64, the upper triangle
+/// row-major: D(D+1)/2.
+///
+/// Products are summed in i32 inside the call, and folded once into i64. The caller sees to it that `gram` cannot
+/// overflow; see [`crate::learn::block::ROWS_MAX`].
+///
+/// # Panics
+/// When a length does not fit the shapes.
+pub fn gram_update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
+    assert!(dim > 0 && latents.len().is_multiple_of(dim), "latents are n x {dim}");
+    assert!(latents.len() / dim <= CHUNK_ROWS_MAX, "one call holds at most {CHUNK_ROWS_MAX} rows");
+    assert_eq!(gram.len(), dim * (dim + 1) / 2, "packed upper triangle");
+    let wide: Vec<i16> = latents.iter().map(|q| i16::from(*q)).collect();
+    let mut rest = gram;
+    for i in 0..dim {
+        let (row, tail) = rest.split_at_mut(dim - i);
+        rest = tail;
+        for (tile, out) in row.chunks_mut(TILE).enumerate() {
+            let first = i + tile * TILE;
+            gram_tile(&wide, dim, i, first, sign, out);
+        }
+    }
+}
+
+/// One tile of row `i` of the Gram matrix: columns `first..first + out.len()`.
+fn gram_tile(wide: &[i16], dim: usize, i: usize, first: usize, sign: Sign, out: &mut [i64]) {
+    let mut acc = [0i32; TILE];
+    let acc = &mut acc[..out.len()];
+    let mut pairs = wide.chunks_exact(2 * dim);
+    for pair in &mut pairs {
+        let (a, b) = pair.split_at(dim);
+        let (ai, bi) = (a[i], b[i]);
+        if ai == 0 && bi == 0 {
+            continue;
+        }
+        let (a, b) = (&a[first..first + acc.len()], &b[first..first + acc.len()]);
+        for ((s, x), y) in acc.iter_mut().zip(a).zip(b) {
+            *s += i32::from(ai * x + bi * y);
+        }
+    }
+    let last = pairs.remainder();
+    if !last.is_empty() {
+        for (s, x) in acc.iter_mut().zip(&last[first..]) {
+            *s += i32::from(last[i] * x);
+        }
+    }
+    match sign {
+        Sign::Add => out.iter_mut().zip(acc).for_each(|(g, s)| *g += i64::from(*s)),
+        Sign::Subtract => out.iter_mut().zip(acc).for_each(|(g, s)| *g -= i64::from(*s)),
+    }
+}
+
+/// Adds one latent \[D\] to a sum \[D\], or subtracts it.
+pub fn sum_update(latent: &[i8], sign: Sign, sum: &mut [i64]) {
+    match sign {
+        Sign::Add => sum.iter_mut().zip(latent).for_each(|(s, q)| *s += i64::from(*q)),
+        Sign::Subtract => sum.iter_mut().zip(latent).for_each(|(s, q)| *s -= i64::from(*q)),
+    }
+}
+
+/// Whether a kernel adds or subtracts its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// The rows are learned.
+    Add,
+    /// The rows are taken back.
+    Subtract,
+}
+
+/// Dot product of two f32 vectors of one length.
+///
+/// Eight partial sums in a fixed order: the same bits on every machine, with an error of at most
+/// `(n / 8 + 3) * 2^-24 * sum |a_i b_i|`.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut acc = [0f32; 8];
+    let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in ca.zip(cb) {
+        for k in 0..8 {
+            acc[k] += x[k] * y[k];
+        }
+    }
+    ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7])) + tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naive_gram(latents: &[i8], dim: usize) -> Vec<i64> {
+        let mut g = Vec::new();
+        for i in 0..dim {
+            for j in i..dim {
+                g.push(latents.chunks(dim).map(|q| i64::from(q[i]) * i64::from(q[j])).sum());
+            }
+        }
+        g
+    }
+
+    #[test]
+    fn gram_equals_the_definition_for_all_small_shapes_and_extreme_values() {
+        let mut failures = Vec::new();
+        for dim in 1..68 {
+            for rows in [0usize, 1, 2, 3, 7] {
+                for pattern in 0..3 {
+                    let q: Vec<i8> = (0..rows * dim)
+                        .map(|k| match pattern {
+                            0 => 127,
+                            1 => [-127, 127][k % 2],
+                            _ => ((k * 7919 + 13) % 255) as i8,
+                        })
+                        .map(|v: i8| v.max(-127))
+                        .collect();
+                    let mut g = vec![0; dim * (dim + 1) / 2];
+                    gram_update(&q, dim, Sign::Add, &mut g);
+                    if g != naive_gram(&q, dim) {
+                        failures.push((dim, rows, pattern));
+                    }
+                    gram_update(&q, dim, Sign::Subtract, &mut g);
+                    assert!(g.iter().all(|v| *v == 0), "{dim} {rows} {pattern}");
+                }
+            }
+        }
+        assert!(failures.is_empty(), "dim, rows, pattern: {failures:?}");
+    }
+
+    #[test]
+    fn gram_crosses_tile_borders() {
+        let dim = 2 * TILE + 3;
+        let q: Vec<i8> = (0..3 * dim).map(|k| ((k * 31) % 251) as u8 as i8).map(|v| v.max(-127)).collect();
+        let mut g = vec![0; dim * (dim + 1) / 2];
+        gram_update(&q, dim, Sign::Add, &mut g);
+        assert_eq!(g, naive_gram(&q, dim));
+    }
+
+    #[test]
+    fn the_largest_chunk_does_not_overflow_i32() {
+        let q = vec![-127i8; CHUNK_ROWS_MAX * 2];
+        let mut g = vec![0; 3];
+        gram_update(&q, 2, Sign::Add, &mut g);
+        assert_eq!(g, [16_129 * CHUNK_ROWS_MAX as i64; 3]);
+    }
+
+    #[test]
+    fn dot_equals_the_f64_sum_within_its_bound() {
+        for n in 0..67 {
+            let a: Vec<f32> = (0..n).map(|i| ((i * 37 % 11) as f32 - 5.0) * 0.3).collect();
+            let b: Vec<f32> = (0..n).map(|i| ((i * 53 % 17) as f32 - 8.0) * 0.7).collect();
+            let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            let size: f64 = a.iter().zip(&b).map(|(x, y)| f64::from((x * y).abs())).sum();
+            let bound = (n as f64 / 8.0 + 4.0) * 2f64.powi(-24) * size;
+            assert!((f64::from(dot(&a, &b)) - exact).abs() <= bound, "{n}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Learning: rows carry label sets of class names, and rows add up to blocks of exact integer statistics.
+
+pub mod block;
+pub mod class;
+
+pub use block::{Block, BlockKind, ClassSums};
+pub use class::{ClassName, LabelSet};
