@@ -10,5 +10,7 @@ pub mod kernel;
 pub mod latent;
 pub mod learn;
 pub mod pipeline;
+pub mod store;
+pub mod units;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,6 +2,8 @@
 
 pub mod block;
 pub mod class;
+pub mod origin;
 
 pub use block::{Block, BlockKind, ClassSums};
 pub use class::{ClassName, LabelSet};
+pub use origin::Origin;

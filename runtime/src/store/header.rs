@@ -1,0 +1,191 @@
+//! The adapter's header: everything fixed at its creation. It is written once and never changed.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::{FRAME_LEN_BYTES, Kind, frame_postcard, unframe_postcard};
+use super::pack::row_stride_bytes;
+use crate::backbone::manifest::Modality;
+use crate::latent::SpaceId;
+use crate::learn::{BlockKind, Origin};
+use crate::units::Moment;
+use crate::{Error, ErrorKind, Result};
+
+/// Length of the header's file.
+pub const HEADER_LEN_BYTES: usize = 4096;
+/// Store format written by this version (docs/format.md).
+pub const STORE_FORMAT: u32 = 1;
+/// Chunk strides are multiples of this: larger than any page in use, and a multiple of 16 KiB.
+pub const CHUNK_STEP_BYTES: u32 = 64 * 1024;
+/// Unit of allocation in the state file.
+pub const UNIT_LEN_BYTES: u32 = 64 * 1024;
+/// Number of root slots: current, previous, accepted, trial and as many being replaced.
+pub const SLOTS: u32 = 8;
+
+/// What a new adapter is bound to and how large it may ever grow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Creation {
+    /// The latent space; rows of another space are refused.
+    pub space: SpaceId,
+    /// Name of the backbone, for a person.
+    pub backbone: String,
+    /// What the backbone takes.
+    pub modality: Modality,
+    /// Dimension D of a latent, 1..=8192.
+    pub dim: u32,
+    /// Bits of a component, 4..=8.
+    pub bits: u8,
+    /// Value of one latent step, per dimension \[D\].
+    pub scale: Vec<f32>,
+    /// Who learns here.
+    pub origin: Origin,
+    /// When the adapter was made.
+    pub created: Moment,
+    /// Rows that replay can hold; the chunk file is made large enough for them.
+    pub replay_rows: u32,
+    /// Most classes.
+    pub max_classes: u32,
+    /// Most origins whose blocks are held, this one included.
+    pub max_origins: u32,
+    /// Most recordings remembered as already taught; beyond it the oldest is forgotten.
+    pub max_sources: u32,
+    /// Seed of everything random in this adapter.
+    pub seed: u64,
+}
+
+impl Creation {
+    /// Default bounds for a space: 16,384 rows of replay, 256 classes, one origin, 16,384 recordings.
+    pub fn new(space: SpaceId, backbone: &str, dim: u32, bits: u8, scale: Vec<f32>, origin: Origin) -> Creation {
+        Creation {
+            space,
+            backbone: backbone.to_owned(),
+            modality: Modality::Audio,
+            dim,
+            bits,
+            scale,
+            origin,
+            created: Moment::UNKNOWN,
+            replay_rows: 16_384,
+            max_classes: 256,
+            max_origins: 1,
+            max_sources: 16_384,
+            seed: 0,
+        }
+    }
+}
+
+/// The header as stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`STORE_FORMAT`].
+    pub format: u32,
+    /// Identifies this adapter's files: every chunk names it.
+    pub adapter_id: [u8; 16],
+    /// What it is bound to.
+    pub creation: Creation,
+    /// Blocks that an origin may have.
+    pub blocks: Vec<BlockKind>,
+    /// Stride of the chunk file.
+    pub chunk_len_bytes: u32,
+    /// Chunks in the chunk file.
+    pub chunks: u32,
+    /// Root slots in the state file.
+    pub slots: u32,
+    /// Length of one slot.
+    pub slot_len_bytes: u32,
+    /// Units in the state file, after the slots.
+    pub units: u32,
+}
+
+impl Header {
+    /// Works out the geometry of a new adapter.
+    ///
+    /// # Errors
+    /// `Config` when a bound is out of range.
+    pub fn new(creation: Creation, adapter_id: [u8; 16]) -> Result<Header> {
+        let blocks = vec![BlockKind::Latents, BlockKind::Mixed, BlockKind::Background];
+        let stride = row_stride_bytes(creation.dim as usize, creation.bits);
+        let per_row = stride + 64;
+        let mut chunk_len_bytes = CHUNK_STEP_BYTES;
+        while (chunk_len_bytes as usize) < 24 * per_row {
+            chunk_len_bytes += CHUNK_STEP_BYTES;
+        }
+        let rows_per_chunk = chunk_len_bytes as usize / per_row;
+        let chunks = (creation.replay_rows as usize).div_ceil(rows_per_chunk).max(2) as u32 + 2;
+        let (d, c) = (u64::from(creation.dim), u64::from(creation.max_classes));
+        let name = 2 + crate::learn::class::NAME_LEN_MAX_BYTES as u64;
+        let base = 32 + 8 * d + 4 * d * (d + 1);
+        let latents = base + c * (name + 8 + 8 * d);
+        let mixed = base + c * (name + 16 + 16 * d);
+        let units_of = |bytes: u64| bytes.div_ceil(u64::from(UNIT_LEN_BYTES));
+        let origin_units = units_of(latents) + units_of(mixed) + units_of(base);
+        let own_units =
+            origin_units + units_of(8 * u64::from(creation.max_sources) + 64) + units_of(u64::from(creation.replay_rows) * 8 + 64);
+        // Current, previous, and the one being written; foreign origins change one at a time, but may all be replaced by one merge.
+        let units = 3 * (own_units + u64::from(creation.max_origins.saturating_sub(1)) * origin_units);
+        let slot_len_bytes = (4096 + 256 * creation.max_origins.max(1)).next_multiple_of(UNIT_LEN_BYTES);
+        let units = u32::try_from(units).map_err(|_| Error::new(ErrorKind::Config, "the adapter would be too large").found(units))?;
+        let header =
+            Header { format: STORE_FORMAT, adapter_id, creation, blocks, chunk_len_bytes, chunks, slots: SLOTS, slot_len_bytes, units };
+        header.validate(ErrorKind::Config)?;
+        Ok(header)
+    }
+
+    fn validate(&self, kind: ErrorKind) -> Result<()> {
+        let check = |what: &str, ok: bool, allowed: &str, found: String| {
+            if ok { Ok(()) } else { Err(Error::new(kind, "a value of the adapter is not allowed").at(what).expected(allowed).found(found)) }
+        };
+        let c = &self.creation;
+        check("dim", (1..=8192).contains(&c.dim), "1 to 8192", c.dim.to_string())?;
+        check("bits", (4..=8).contains(&c.bits), "4 to 8", c.bits.to_string())?;
+        check("scale", c.scale.len() == c.dim as usize, "one value a dimension", c.scale.len().to_string())?;
+        check("scale", c.scale.iter().all(|s| s.is_finite() && *s > 0.0), "finite values above 0", "another".into())?;
+        check("replay_rows", (16..=100_000_000).contains(&c.replay_rows), "16 to 100000000", c.replay_rows.to_string())?;
+        check("max_classes", (1..=65_535).contains(&c.max_classes), "1 to 65535", c.max_classes.to_string())?;
+        check("max_origins", (1..=100_000).contains(&c.max_origins), "1 to 100000", c.max_origins.to_string())?;
+        check("max_sources", (1..=10_000_000).contains(&c.max_sources), "1 to 10000000", c.max_sources.to_string())?;
+        let step = self.chunk_len_bytes > 0 && self.chunk_len_bytes.is_multiple_of(CHUNK_STEP_BYTES);
+        check("chunk_len_bytes", step, "a multiple of 65536", self.chunk_len_bytes.to_string())?;
+        check("chunks", (2..=50_000_000).contains(&self.chunks), "2 to 50000000", self.chunks.to_string())?;
+        check("slots", (2..=64).contains(&self.slots), "2 to 64", self.slots.to_string())?;
+        let slot_ok = self.slot_len_bytes >= 4096 && self.slot_len_bytes.is_multiple_of(4096);
+        check("slot_len_bytes", slot_ok, "a multiple of 4096", self.slot_len_bytes.to_string())?;
+        check("units", self.units >= 3, "at least 3", self.units.to_string())
+    }
+
+    /// Length of the chunk file.
+    pub fn chunk_file_len_bytes(&self) -> u64 {
+        u64::from(self.chunks) * u64::from(self.chunk_len_bytes)
+    }
+
+    /// Length of the state file.
+    pub fn state_file_len_bytes(&self) -> u64 {
+        u64::from(self.slots) * u64::from(self.slot_len_bytes) + u64::from(self.units) * u64::from(UNIT_LEN_BYTES)
+    }
+
+    /// Bytes of the header's file. A large D does not fit in one page, so the length is a multiple of [`HEADER_LEN_BYTES`].
+    ///
+    /// # Errors
+    /// `Limit` when it cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut bytes = frame_postcard(Kind::Header, self)?;
+        bytes.resize(bytes.len().next_multiple_of(HEADER_LEN_BYTES), 0);
+        Ok(bytes)
+    }
+
+    /// Reads and checks the header's file.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged, `Mismatch` when a newer version wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<Header> {
+        if bytes.len() < FRAME_LEN_BYTES {
+            return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is too short").found(format!("{} bytes", bytes.len())));
+        }
+        let header: Header = unframe_postcard(bytes, Kind::Header)?;
+        if header.format != STORE_FORMAT {
+            let newer = Error::new(ErrorKind::Mismatch, "the adapter has another format");
+            return Err(newer.expected(STORE_FORMAT).found(header.format).cure("update wheatear"));
+        }
+        header.validate(ErrorKind::Corrupt)?;
+        Ok(header)
+    }
+}

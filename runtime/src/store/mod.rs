@@ -1,0 +1,23 @@
+//! The adapter on disk: a folder of four preallocated files (docs/format.md has every byte).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `header` | what was fixed at creation |
+//! | `chunks` | labelled rows; the open chunk is the journal |
+//! | `state` | checkpoints: roots and the extents they name |
+//! | `lock` | held by the one writer |
+
+mod adapter;
+pub mod chunks;
+pub mod frame;
+pub mod header;
+mod map;
+pub mod pack;
+pub mod record;
+mod sources;
+pub mod state;
+pub mod storage;
+
+pub use adapter::{Access, Acknowledgement, Adapter, Durability, Recovery};
+pub use header::{Creation, Header};
+pub use record::{Batch, Learned, NewRow, RowFlags};
