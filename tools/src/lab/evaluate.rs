@@ -1,0 +1,163 @@
+//! One run of one head: learn the stream chunk by chunk, test after every task, and compare with the same head trained
+//! on the same rows mixed.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use wheatear::Result;
+use wheatear::head::naive::{NaiveConfig, NaiveHead};
+use wheatear::head::{Head, SolvedHead, argmax};
+use wheatear::learn::ClassName;
+
+use super::data::Data;
+use super::latents::{Latents, Statistics};
+use super::metrics::{Matrix, backward_transfer, class_accuracy, forgetting, forgetting_max, mean, mean_class_accuracy};
+use super::split::{Split, Stream, generator, shuffle};
+
+/// Which head to run, with what it needs to know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Candidate {
+    /// A head solved from statistics.
+    Solved(SolvedHead),
+    /// Softmax SGD with this learning rate.
+    Naive(f64),
+}
+
+impl Candidate {
+    /// The head's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Candidate::Solved(head) => head.name(),
+            Candidate::Naive(_) => "naive",
+        }
+    }
+}
+
+/// What one run of one head gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Seed of the split.
+    pub seed: u64,
+    /// Fold that was tested.
+    pub fold: u32,
+    /// Mean per-class accuracy after the whole stream.
+    pub accuracy: f64,
+    /// After each task: mean accuracy over the classes seen so far.
+    pub curve: Vec<f64>,
+    /// Accuracy on each task after each task.
+    pub matrix: Matrix,
+    /// Accuracy on each task when all rows came mixed.
+    pub joint: Vec<Option<f64>>,
+    /// Mean over tasks of joint minus streamed accuracy.
+    pub forgetting: f64,
+    /// Forgetting after Chaudhry 2018.
+    pub forgetting_max: f64,
+    /// Backward transfer after Lopez-Paz & Ranzato 2017.
+    pub backward_transfer: f64,
+    /// Seconds of learning: updates, and for a solved head one solve a task.
+    pub learn_s: f64,
+    /// Rows learned.
+    pub rows: usize,
+    /// `confusion[true][predicted]` after the whole stream, rows of the test.
+    #[serde(skip)]
+    pub confusion: Vec<Vec<u32>>,
+}
+
+/// Runs `candidate` over one split.
+///
+/// # Errors
+/// As the learner.
+pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
+    let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
+    let mut learner = Learner::new(candidate, data, latents)?;
+    let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
+    for (t, chunks) in stream.chunks.iter().enumerate() {
+        let start = Instant::now();
+        for chunk in chunks {
+            learner.learn(data, latents, chunk)?;
+        }
+        let head = learner.head(data, latents)?;
+        learn_s += start.elapsed().as_secs_f64();
+        // Only classes learned so far can be predicted, so rows of later ones do not count yet.
+        predicted = predict(head.as_ref(), data, &split.test, latents);
+        let seen: Vec<usize> = stream.tasks[..=t].concat();
+        curve.push(class_accuracy(&predicted, &truth, &seen).unwrap_or(f64::NAN));
+        matrix.push(stream.tasks[..=t].iter().map(|task| class_accuracy(&predicted, &truth, task)).collect());
+    }
+    let mut confusion = vec![vec![0; data.names.len()]; data.names.len()];
+    predicted.iter().zip(&truth).for_each(|(p, t)| confusion[*t][*p] += 1);
+
+    let mut mixed = split.train.clone();
+    shuffle(&mut mixed, &mut generator(split.seed, 1 << 32 | u64::from(split.fold)));
+    let mut joint = Learner::new(candidate, data, latents)?;
+    let chunk_rows = stream.chunks.iter().flatten().map(Vec::len).max().unwrap_or(1);
+    for chunk in mixed.chunks(chunk_rows) {
+        joint.learn(data, latents, chunk)?;
+    }
+    let joint_predicted = predict(joint.head(data, latents)?.as_ref(), data, &split.test, latents);
+    let joint: Vec<Option<f64>> = stream.tasks.iter().map(|t| class_accuracy(&joint_predicted, &truth, t)).collect();
+    Ok(Outcome {
+        seed: split.seed,
+        fold: split.fold,
+        accuracy: mean_class_accuracy(&predicted, &truth, data.names.len()),
+        curve,
+        forgetting: matrix.last().map_or(0.0, |last| forgetting(&joint, last)),
+        forgetting_max: forgetting_max(&matrix),
+        backward_transfer: backward_transfer(&matrix),
+        matrix,
+        joint,
+        learn_s,
+        rows: split.train.len(),
+        confusion,
+    })
+}
+
+/// Mean accuracy of a candidate over splits, for choosing among candidates.
+pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
+    mean(outcomes.iter().map(|o| o.accuracy)).unwrap_or(f64::NAN)
+}
+
+enum Learner {
+    Solved(SolvedHead, Statistics),
+    Naive(NaiveHead),
+}
+
+impl Learner {
+    fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
+        Ok(match candidate {
+            Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
+            Candidate::Naive(learning_rate) => {
+                Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
+            }
+        })
+    }
+
+    fn learn(&mut self, data: &Data, latents: &Latents, chunk: &[usize]) -> Result<()> {
+        match self {
+            Learner::Solved(_, statistics) => latents.learn(statistics, data, chunk),
+            Learner::Naive(head) => {
+                let rows: Vec<f32> = chunk.iter().flat_map(|i| &latents.values[i * data.dim..(i + 1) * data.dim]).copied().collect();
+                let labels: Vec<ClassName> = chunk.iter().map(|i| data.names[data.y[*i]].clone()).collect();
+                head.learn_chunk(&rows, &labels)
+            }
+        }
+    }
+
+    fn head(&self, data: &Data, latents: &Latents) -> Result<Box<dyn Head + '_>> {
+        Ok(match self {
+            Learner::Solved(head, statistics) => Box::new(head.solve(&latents.moments(statistics, data)?)?),
+            Learner::Naive(head) => Box::new(head.clone()),
+        })
+    }
+}
+
+fn predict(head: &dyn Head, data: &Data, rows: &[usize], latents: &Latents) -> Vec<usize> {
+    let of_head: Vec<usize> = head.classes().iter().map(|c| data.names.binary_search(c).unwrap_or(0)).collect();
+    let mut scores = vec![0.0; of_head.len()];
+    rows.iter()
+        .map(|i| {
+            head.scores(&latents.values[i * data.dim..(i + 1) * data.dim], &mut scores);
+            of_head[argmax(&scores)]
+        })
+        .collect()
+}

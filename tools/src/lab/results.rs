@@ -1,0 +1,166 @@
+//! What an evaluation found, as JSON and as a table.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::evaluate::{Candidate, Outcome};
+use super::metrics::{Difference, Spread, mean, paired_difference, spread};
+
+/// Everything an evaluation found.
+pub struct Results {
+    /// Name of the data.
+    pub data: String,
+    /// Rows n.
+    pub rows: usize,
+    /// Components D.
+    pub dim: usize,
+    /// Class names in canonical order.
+    pub classes: Vec<String>,
+    /// Accuracy of offline joint training in each run.
+    pub offline: Vec<f64>,
+    /// The C it chose in each run.
+    pub offline_c: Vec<f64>,
+    /// Each head with its runs, in the order of the splits.
+    pub heads: Vec<(Candidate, Vec<Outcome>)>,
+    /// How it was run.
+    pub settings: Settings,
+}
+
+/// How an evaluation was run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// Bits of a latent component.
+    pub latent_bits: u8,
+    /// New classes in each task.
+    pub classes_per_task: u32,
+    /// Rows learned at once.
+    pub chunk_rows: u32,
+    /// Number of runs (folds times seeds).
+    pub runs: usize,
+    /// Where the quantiser's scales come from.
+    pub scale_source: &'static str,
+    /// Learning rates of the naive head with their accuracies.
+    pub naive_rates: Vec<(f64, f64)>,
+    /// Test rows for each training row, for the corrected interval.
+    pub test_over_train: f64,
+}
+
+/// One head's summary.
+pub struct Summary {
+    /// The head's name.
+    pub head: &'static str,
+    /// Mean per-class accuracy after the stream.
+    pub accuracy: Spread,
+    /// Mean over the tasks of the accuracy on all classes seen so far.
+    pub average_incremental: f64,
+    /// Against joint training of the same head.
+    pub forgetting: f64,
+    /// Chaudhry 2018.
+    pub forgetting_max: f64,
+    /// Lopez-Paz & Ranzato 2017.
+    pub backward_transfer: f64,
+    /// Rows learned a second, solves included.
+    pub rows_per_s: f64,
+    /// Paired differences with offline training and the other heads.
+    pub differences: Vec<Difference>,
+}
+
+impl Results {
+    /// Summaries in the order of the heads.
+    pub fn summaries(&self) -> Vec<Summary> {
+        let accuracies = |runs: &[Outcome]| runs.iter().map(|o| o.accuracy).collect::<Vec<f64>>();
+        let average = |runs: &[Outcome], f: fn(&Outcome) -> f64| mean(runs.iter().map(f)).unwrap_or(f64::NAN);
+        self.heads
+            .iter()
+            .map(|(candidate, runs)| {
+                let own = accuracies(runs);
+                let ratio = self.settings.test_over_train;
+                let mut differences = vec![paired_difference(&own, &self.offline, "offline", ratio)];
+                for (other, other_runs) in self.heads.iter().filter(|(c, _)| c != candidate) {
+                    differences.push(paired_difference(&own, &accuracies(other_runs), other.name(), ratio));
+                }
+                Summary {
+                    head: candidate.name(),
+                    accuracy: spread(&own),
+                    average_incremental: average(runs, |o| mean(o.curve.iter().copied().filter(|v| v.is_finite())).unwrap_or(f64::NAN)),
+                    forgetting: average(runs, |o| o.forgetting),
+                    forgetting_max: average(runs, |o| o.forgetting_max),
+                    backward_transfer: average(runs, |o| o.backward_transfer),
+                    rows_per_s: runs.iter().map(|o| o.rows).sum::<usize>() as f64 / runs.iter().map(|o| o.learn_s).sum::<f64>(),
+                    differences,
+                }
+            })
+            .collect()
+    }
+
+    /// The results as JSON: an array with one object a head.
+    pub fn json(&self) -> Value {
+        let offline = spread(&self.offline);
+        let of_head = |(s, (candidate, runs)): (Summary, &(Candidate, Vec<Outcome>))| {
+            json!({
+                "data": self.data,
+                "head": s.head,
+                "rows": self.rows,
+                "dim": self.dim,
+                "classes": self.classes.len(),
+                "accuracy": s.accuracy,
+                "offline_accuracy": offline.mean,
+                "forgetting": s.forgetting,
+                "backward_transfer": s.backward_transfer,
+                "learn_rows_per_s": s.rows_per_s,
+                "average_incremental_accuracy": s.average_incremental,
+                "forgetting_max": s.forgetting_max,
+                "offline": { "accuracy": offline, "runs": self.offline, "c": self.offline_c },
+                "differences": s.differences,
+                "learning_rate": match candidate { Candidate::Naive(rate) => Some(*rate), Candidate::Solved(_) => None },
+                "settings": self.settings,
+                "runs": runs,
+            })
+        };
+        Value::Array(self.summaries().into_iter().zip(&self.heads).map(of_head).collect())
+    }
+
+    /// The results as a table for a terminal.
+    pub fn table(&self) -> String {
+        let s = &self.settings;
+        let offline = spread(&self.offline);
+        let mut out = format!(
+            "{}: {} rows, {} classes, D = {}; {} runs, {} classes a task, chunks of {}, {}-bit latents\n\n",
+            self.data,
+            self.rows,
+            self.classes.len(),
+            self.dim,
+            s.runs,
+            s.classes_per_task,
+            s.chunk_rows,
+            s.latent_bits
+        );
+        let _ = writeln!(
+            out,
+            "{:<8} {:>15} {:>26} {:>10} {:>10} {:>10}",
+            "head", "accuracy", "minus offline [95 %]", "forgetting", "transfer", "rows/s"
+        );
+        for h in self.summaries() {
+            let d = &h.differences[0];
+            let _ = writeln!(
+                out,
+                "{:<8} {:>7.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>10.0}",
+                h.head,
+                h.accuracy.mean,
+                h.accuracy.std,
+                format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
+                h.forgetting,
+                h.backward_transfer,
+                h.rows_per_s
+            );
+        }
+        let _ = writeln!(out, "{:<8} {:>7.3} +- {:.3}", "offline", offline.mean, offline.std);
+        if s.naive_rates.len() > 1 {
+            let tried: Vec<String> = s.naive_rates.iter().map(|(rate, a)| format!("{rate}: {a:.3}")).collect();
+            let _ = writeln!(out, "\nnaive: the best of the learning rates {}", tried.join(", "));
+        }
+        out
+    }
+}

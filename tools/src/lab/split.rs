@@ -1,0 +1,194 @@
+//! Splits and streams: stratified, grouped folds, the order in which rows arrive, and the file that records both.
+
+use std::path::Path;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use wheatear::{Error, ErrorKind, Result};
+
+use super::data::Data;
+
+/// One run: the rows learned, in stream order, and the rows tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Seed of the folds and of the order.
+    pub seed: u64,
+    /// Which fold is tested.
+    pub fold: u32,
+    /// Rows learned, in stream order.
+    pub train: Vec<usize>,
+    /// Rows tested.
+    pub test: Vec<usize>,
+}
+
+/// The stream's tasks and chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Classes of each task.
+    pub tasks: Vec<Vec<usize>>,
+    /// For each task the chunks of rows, in order.
+    pub chunks: Vec<Vec<Vec<usize>>>,
+}
+
+/// A generator for one purpose; the same seed and purpose give the same numbers everywhere.
+pub fn generator(seed: u64, purpose: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose);
+    rng
+}
+
+/// Fisher-Yates.
+pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for i in (1..items.len()).rev() {
+        // The modulo's bias is below 2^-40 here.
+        items.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
+    }
+}
+
+/// Folds that keep groups whole and classes balanced: groups in random order, then by falling spread of their class
+/// counts, each to the fold where the spread of the class shares over folds stays smallest (as scikit-learn's
+/// StratifiedGroupKFold does; its random order differs). Returns the fold of each row.
+pub fn stratified_group_folds(y: &[usize], group: &[usize], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let classes = y.iter().max().map_or(0, |m| m + 1);
+    let groups = group.iter().max().map_or(0, |m| m + 1);
+    let mut counts = vec![vec![0f64; classes]; groups];
+    let mut totals = vec![0f64; classes];
+    for (c, g) in y.iter().zip(group) {
+        counts[*g][*c] += 1.0;
+        totals[*c] += 1.0;
+    }
+    let mut order: Vec<usize> = (0..groups).filter(|g| counts[*g].iter().sum::<f64>() > 0.0).collect();
+    shuffle(&mut order, rng);
+    let spread: Vec<f64> = counts.iter().map(|c| std(c)).collect();
+    order.sort_by(|a, b| spread[*b].total_cmp(&spread[*a]));
+    let mut filled = vec![vec![0f64; classes]; folds];
+    let mut fold_of = vec![0; groups];
+    for g in order {
+        let mut best = (f64::INFINITY, f64::INFINITY, 0);
+        for f in 0..folds {
+            filled[f].iter_mut().zip(&counts[g]).for_each(|(a, b)| *a += b);
+            let present = (0..classes).filter(|c| totals[*c] > 0.0);
+            let shares: Vec<f64> = present.map(|c| std(&filled.iter().map(|row| row[c] / totals[c]).collect::<Vec<_>>())).collect();
+            let uneven = shares.iter().sum::<f64>() / shares.len() as f64;
+            let size = filled[f].iter().sum::<f64>();
+            filled[f].iter_mut().zip(&counts[g]).for_each(|(a, b)| *a -= b);
+            if uneven < best.0 - 1e-12 || (uneven <= best.0 + 1e-12 && size < best.1) {
+                best = (uneven, size, f);
+            }
+        }
+        filled[best.2].iter_mut().zip(&counts[g]).for_each(|(a, b)| *a += b);
+        fold_of[g] = best.2;
+    }
+    group.iter().map(|g| fold_of[*g]).collect()
+}
+
+fn std(v: &[f64]) -> f64 {
+    let mean = v.iter().sum::<f64>() / v.len() as f64;
+    (v.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / v.len() as f64).sqrt()
+}
+
+/// Splits for seeds `0..seeds`: `folds` each, classes in random order, `classes_per_task` of them mixed in a task.
+pub fn make(data: &Data, folds: usize, seeds: u64, classes_per_task: usize) -> Vec<Split> {
+    let group = data.group_ids();
+    let mut out = Vec::new();
+    for seed in 0..seeds {
+        let fold_of = stratified_group_folds(&data.y, &group, folds, &mut generator(seed, 0));
+        for fold in 0..folds {
+            let mut rng = generator(seed, 1 + fold as u64);
+            let test: Vec<usize> = (0..data.rows()).filter(|i| fold_of[*i] == fold).collect();
+            let mut classes: Vec<usize> = (0..data.names.len()).collect();
+            shuffle(&mut classes, &mut rng);
+            let mut train = Vec::with_capacity(data.rows() - test.len());
+            for task in classes.chunks(classes_per_task) {
+                let start = train.len();
+                train.extend((0..data.rows()).filter(|i| fold_of[*i] != fold && task.contains(&data.y[*i])));
+                shuffle(&mut train[start..], &mut rng);
+            }
+            out.push(Split { seed, fold: fold as u32, train, test });
+        }
+    }
+    out
+}
+
+/// Tasks (classes in order of first appearance, `classes_per_task` each) and chunks of at most `chunk_rows` rows, which
+/// do not cross tasks.
+///
+/// # Errors
+/// `Input` when the rows of a task do not follow each other.
+pub fn stream(split: &Split, y: &[usize], classes_per_task: usize, chunk_rows: usize) -> Result<Stream> {
+    let mut order: Vec<usize> = Vec::new();
+    for i in &split.train {
+        if !order.contains(&y[*i]) {
+            order.push(y[*i]);
+        }
+    }
+    let tasks: Vec<Vec<usize>> = order.chunks(classes_per_task).map(<[usize]>::to_vec).collect();
+    let mut rows = vec![Vec::new(); tasks.len()];
+    let mut now = 0;
+    for i in &split.train {
+        let task = tasks.iter().position(|t| t.contains(&y[*i])).unwrap_or(0);
+        if task < now {
+            return Err(Error::new(ErrorKind::Input, "the rows of a task do not follow each other")
+                .at(format!("seed {}, fold {}, row {i}", split.seed, split.fold))
+                .cure(format!(
+                    "order train by task, or set --classes-per-task to the number they were made with (now {classes_per_task})"
+                )));
+        }
+        now = task;
+        rows[task].push(*i);
+    }
+    let chunks = rows.iter().map(|r| r.chunks(chunk_rows).map(<[usize]>::to_vec).collect()).collect();
+    Ok(Stream { tasks, chunks })
+}
+
+/// Reads splits and checks them against the data.
+///
+/// # Errors
+/// `Input` when the file is not such JSON, a row does not exist, stands twice, or a group stands on both sides.
+pub fn read(path: &Path, data: &Data) -> Result<Vec<Split>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    let bad = |what: &str| Error::new(ErrorKind::Input, what.to_owned()).at(path.display());
+    let splits: Vec<Split> = serde_json::from_str(&text)
+        .map_err(|e| bad("not a file of splits").expected(r#"[{"seed","fold","train":[row...],"test":[row...]}]"#).found(e.to_string()))?;
+    if splits.is_empty() {
+        return Err(bad("there is no split in the file"));
+    }
+    let group = data.group_ids();
+    for s in &splits {
+        let run = format!("seed {}, fold {}", s.seed, s.fold);
+        let mut side = vec![None; data.rows()];
+        let mut group_side = vec![None; data.rows()];
+        for (rows, is_train) in [(&s.train, true), (&s.test, false)] {
+            if rows.is_empty() {
+                return Err(bad("a split has no rows to learn or to test").found(run));
+            }
+            for i in rows {
+                let slot = side.get_mut(*i).ok_or_else(|| {
+                    bad("a split names a row that does not exist")
+                        .expected(format!("0 to {}", data.rows() - 1))
+                        .found(format!("{i} ({run})"))
+                })?;
+                if slot.replace(is_train).is_some() {
+                    return Err(bad("a split names a row twice").found(format!("{i} ({run})")));
+                }
+                if *group_side[group[*i]].get_or_insert(is_train) != is_train {
+                    return Err(bad("a recording is both learned and tested").found(format!("group {:?} ({run})", data.group[*i])));
+                }
+            }
+        }
+    }
+    Ok(splits)
+}
+
+/// Writes splits as JSON, one run a line.
+///
+/// # Errors
+/// `Storage` when the file cannot be written.
+pub fn write(path: &Path, splits: &[Split]) -> Result<()> {
+    let lines: Vec<String> = splits
+        .iter()
+        .map(|s| serde_json::to_string(s).map_err(|e| Error::new(ErrorKind::Input, "the splits cannot be written").because(e)))
+        .collect::<Result<_>>()?;
+    std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).map_err(|e| Error::io("write", path, e))
+}
