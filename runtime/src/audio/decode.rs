@@ -10,8 +10,8 @@
 //! The decoders (symphonia) hold no unsafe code that could be led astray, but some of their arithmetic panics on hostile
 //! headers: such a panic is caught and becomes damage or an error (where the program aborts on panics it cannot be).
 //!
-//! Limits: one track; an MP3 or Ogg stream cut between two packets can only be told from a short one when its header
-//! (Xing or LAME tag) or its last page says so.
+//! Limits: one track; a stream cut between two packets can only be told from a short one where something says how long
+//! it should be: the header of a WAV, AIFF or FLAC, the LAME tag of an MP3, the last page of an Ogg file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
