@@ -392,6 +392,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_gives_the_windows_of_its_samples_and_reports_what_was_lost() {
+        let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sounds/tone.flac");
+        let bytes = std::fs::read(&whole).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let cut = folder.path().join("cut.flac");
+        std::fs::write(&cut, &bytes[..bytes.len() * 9 / 10]).unwrap();
+        for (path, damaged) in [(&whole, false), (&cut, true)] {
+            let (samples, rate_hz, _) = crate::audio::decode::read_file(path).unwrap();
+            let want = run(&mut embedder(rate_hz), &samples, &[samples.len()]);
+            let mut got = Vec::new();
+            let mut keep = |w: Window<'_>| {
+                got.push((w.index, w.start, w.len, w.peak, w.rms, w.embedding.to_vec()));
+                Ok(())
+            };
+            let summary = embedder(8000).embed_file(path, &mut keep).unwrap();
+            assert_eq!(got, want);
+            assert_eq!((summary.windows, summary.rate_hz, summary.channels), (want.len() as u64, 22050, 2));
+            assert_eq!(summary.seconds, samples.len() as f64 / 22050.0);
+            assert_eq!(summary.damage.is_some(), damaged, "{summary:?}");
+        }
+    }
+
+    #[test]
+    fn a_backbone_of_another_size_than_its_manifest_is_refused() {
+        let mut wide = manifest();
+        wide.audio.window_samples = 2000;
+        assert_eq!(Embedder::new(wide, Box::new(Sums), 16000).map(|_| ()).unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
     fn an_embedder_can_move_to_another_thread() {
         fn is_send<T: Send>() {}
         is_send::<Embedder>();

@@ -7,8 +7,11 @@
 //! that cannot be is replaced by as much silence (times stay right), and [`SoundFile::damage`] then says what was lost.
 //! A file that holds no sound at all, and a sample that is not a finite number, are errors.
 //!
-//! Limits: one track; an MP3 or Ogg stream cut between two packets can only be told from a short one when its header
-//! (Xing or LAME tag) or its last page says so.
+//! The decoders (symphonia) hold no unsafe code that could be led astray, but some of their arithmetic panics on hostile
+//! headers: such a panic is caught and becomes damage or an error (where the program aborts on panics it cannot be).
+//!
+//! Limits: one track; a stream cut between two packets can only be told from a short one where something says how long
+//! it should be: the header of a WAV, AIFF or FLAC, the LAME tag of an MP3, the last page of an Ogg file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -82,9 +85,14 @@ impl SoundFile {
         if let Some(e) = extension {
             hint.with_extension(e);
         }
+        guarded(|| SoundFile::read_header(name, &hint, source))
+            .unwrap_or_else(|| Err(no_sound(name, "a file that breaks its decoder, not sound that can be read")))
+    }
+
+    fn read_header(name: &str, hint: &Hint, source: Box<dyn MediaSource>) -> Result<SoundFile> {
         let stream = MediaSourceStream::new(source, Default::default());
         let format = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .probe(hint, stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|e| unreadable(name, e))?;
         let track = format.default_track(TrackType::Audio).ok_or_else(|| no_sound(name, "a file without a sound track"))?;
         let params = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(|| no_sound(name, "a track without sound"))?;
@@ -156,7 +164,10 @@ impl SoundFile {
         if self.ended {
             return Ok(None);
         }
-        let result = self.fill_block();
+        let result = guarded(|| self.fill_block()).unwrap_or_else(|| {
+            self.lost("what follows breaks the decoder");
+            Ok(false)
+        });
         self.ended = !matches!(result, Ok(true));
         if result? {
             self.position += self.block.len() as u64;
@@ -248,6 +259,11 @@ impl SoundFile {
     fn lost(&mut self, what: &str) {
         self.damage = Some(what.to_string());
     }
+}
+
+/// Runs a decoder; `None` when it panics, after which it must not be used again.
+fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)).ok()
 }
 
 /// The whole of a file as mono samples, their rate in hertz and what was lost of it, if anything.

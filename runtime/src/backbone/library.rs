@@ -51,7 +51,8 @@ pub(super) fn environment(explicit: Option<&Path>) -> Result<(Environment, PathB
         };
     }
     let mut looked = Vec::new();
-    for place in places(explicit) {
+    let exe = std::env::current_exe().unwrap_or_default();
+    for place in places(explicit, path_variable(LIBRARY_VARIABLE).as_deref(), &exe, assets_folder().as_deref()) {
         match open(&place) {
             Ok(environment) => {
                 let l = loaded.insert(Loaded { environment, path: place });
@@ -69,31 +70,29 @@ pub fn loaded_path() -> Option<PathBuf> {
 }
 
 /// Every place to look at, in order; see the module.
-fn places(explicit: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(path) = explicit {
+fn places(explicit: Option<&Path>, variable: Option<&Path>, exe: &Path, assets: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = explicit.or(variable) {
         return vec![library_in(path)];
     }
-    if let Some(path) = std::env::var_os(LIBRARY_VARIABLE).filter(|v| !v.is_empty()) {
-        return vec![library_in(Path::new(&path))];
-    }
     let mut places = Vec::new();
-    let exe = std::env::current_exe().unwrap_or_default();
     if let Some(folder) = exe.parent() {
         places.push(library_in(folder));
         places.push(library_in(&folder.join("../lib")));
     }
-    if let Some(assets) = assets_folder() {
-        places.push(library_in(&assets.join("onnxruntime")));
-    }
+    places.extend(assets.map(|a| library_in(&a.join("onnxruntime"))));
     places.push(PathBuf::from(SONAME));
     places
+}
+
+fn path_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
 /// The folder that `cargo xtask setup` fills: `$WHEATEAR_ASSETS`, or `target/assets` of the workspace whose `target`
 /// folder holds the running executable.
 pub fn assets_folder() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(ASSETS_VARIABLE).filter(|v| !v.is_empty()) {
-        return Some(PathBuf::from(path));
+    if let Some(path) = path_variable(ASSETS_VARIABLE) {
+        return Some(path);
     }
     let exe = std::env::current_exe().ok()?;
     let target = exe.ancestors().find(|f| f.file_name().is_some_and(|n| n == "target"))?;
@@ -161,8 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_path_is_the_only_place_looked_at() {
-        assert_eq!(places(Some(Path::new("/nowhere/lib.so"))), [PathBuf::from("/nowhere/lib.so")]);
+    fn places_are_looked_at_in_the_documented_order() {
+        let (exe, assets) = (Path::new("/opt/wheatear/bin/wheatear"), Path::new("/src/target/assets"));
+        let path = |p: &str| PathBuf::from(p);
+        let (given, variable) = (path("/given/lib.so"), path("/variable/lib.so"));
+        assert_eq!(places(Some(&given), Some(&variable), exe, Some(assets)), std::slice::from_ref(&given));
+        assert_eq!(places(None, Some(&variable), exe, Some(assets)), std::slice::from_ref(&variable));
+        let want =
+            ["/opt/wheatear/bin/libonnxruntime.so.1", "/opt/wheatear/bin/../lib", "/src/target/assets/onnxruntime", "libonnxruntime.so.1"];
+        let got = places(None, None, exe, Some(assets));
+        assert_eq!(got.len(), want.len());
+        assert!(got.iter().zip(want).all(|(g, w)| g.starts_with(w) || path(w).starts_with(g.parent().unwrap())), "{got:?}");
     }
 
     #[test]

@@ -105,17 +105,19 @@ pub enum FrontEndSpec {
 pub struct LogMelSpec {
     /// FFT length in samples.
     pub n_fft: u32,
-    /// Window length in samples, at most `n_fft` (centred in it, zeros around).
+    /// Window length in samples, at most `n_fft`: centred in it, `(n_fft - window_length) / 2` zeros (rounded down)
+    /// before it and the rest after it.
     pub window_length: u32,
     /// Samples between frames.
     pub hop_length: u32,
     /// Window shape.
     pub window: WindowShape,
-    /// Exponent on the magnitude: 1 (magnitude) or 2 (power).
+    /// Exponent on the magnitude of the unscaled DFT: 1 (magnitude) or 2 (power).
     pub power: f32,
     /// Number of mel bands.
     pub mel_bands: u32,
-    /// Mel scale of the band edges.
+    /// Mel scale on which the `mel_bands + 2` band edges are equally spaced from `f_min_hz` to `f_max_hz`. The
+    /// triangles between them are linear in hertz, sampled at the FFT bins' frequencies `k rate_hz / n_fft`.
     pub mel_scale: MelScale,
     /// Scaling of each triangle.
     pub mel_norm: MelNorm,
@@ -153,7 +155,8 @@ pub enum WindowShape {
 pub enum MelScale {
     /// `2595 log10(1 + f / 700)` (HTK; O'Shaughnessy 1987).
     Htk,
-    /// Linear below 1 kHz, logarithmic above (Slaney 1998, Auditory Toolbox).
+    /// Linear below 1 kHz (`3 f / 200`), logarithmic above (`15 + 27 ln(f / 1000) / ln 6.4`; Slaney 1998, Auditory
+    /// Toolbox).
     Slaney,
 }
 
@@ -163,7 +166,8 @@ pub enum MelScale {
 pub enum MelNorm {
     /// Peak 1.
     None,
-    /// Divided by the sum of its weights over the FFT bins (Essentia's `unit_sum`).
+    /// Divided by the sum of its weights over the FFT bins (Essentia's `unit_sum`); a triangle too narrow to hold a bin
+    /// stays 0.
     Sum,
     /// Area-normalised: times `2 / (f_right - f_left)` in hertz (Slaney, librosa's default).
     Slaney,

@@ -165,14 +165,12 @@ fn configure(builder: SessionBuilder, options: &SessionOptions) -> Result<Sessio
         Optimise::Basic => GraphOptimizationLevel::Level1,
         Optimise::All => GraphOptimizationLevel::All,
     };
-    let configured = builder
-        .with_log_level(LogLevel::Warning)
-        .and_then(|b| b.with_optimization_level(level))
-        .and_then(|b| b.with_intra_threads(options.intra_threads.max(1)))
-        // Spinning threads would take the cores that other threads need between two windows.
-        .and_then(|b| b.with_intra_op_spinning(false))
-        .and_then(|b| b.with_execution_providers(providers));
-    configured.map_err(|e| set_up(&e))
+    let builder = builder.with_log_level(LogLevel::Warning).map_err(|e| set_up(&e))?;
+    let builder = builder.with_optimization_level(level).map_err(|e| set_up(&e))?;
+    let builder = builder.with_intra_threads(options.intra_threads.max(1)).map_err(|e| set_up(&e))?;
+    // Spinning threads would take the cores that other threads need between two windows.
+    let builder = builder.with_intra_op_spinning(false).map_err(|e| set_up(&e))?;
+    builder.with_execution_providers(providers).map_err(|e| set_up(&e))
 }
 
 /// The provider called `name`.
@@ -180,7 +178,7 @@ fn provider(name: &str) -> Result<ep::ExecutionProviderDispatch> {
     if name.eq_ignore_ascii_case("cpu") {
         return Ok(ep::CPU::default().build().error_on_failure());
     }
-    let offered = OFFERED.iter().filter(|(_, is_there)| is_there()).map(|(name, _)| *name).collect::<Vec<_>>();
+    let offered = offered().into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect::<Vec<_>>();
     Err(Error::new(ErrorKind::Config, "an execution provider that this build cannot use")
         .at(format!("providers: {name}"))
         .expected("cpu")
@@ -189,17 +187,19 @@ fn provider(name: &str) -> Result<ep::ExecutionProviderDispatch> {
 }
 
 /// Names of providers, and whether the loaded library was compiled with each.
-const OFFERED: &[(&str, fn() -> bool)] = &[
-    ("cpu", || available::<ep::CPU>()),
-    ("cuda", || available::<Named<0>>()),
-    ("tensorrt", || available::<Named<1>>()),
-    ("openvino", || available::<Named<2>>()),
-    ("xnnpack", || available::<Named<3>>()),
-    ("coreml", || available::<Named<4>>()),
-    ("webgpu", || available::<Named<5>>()),
-    ("qnn", || available::<Named<6>>()),
-    ("acl", || available::<Named<7>>()),
-];
+fn offered() -> [(&'static str, bool); 9] {
+    [
+        ("cpu", available::<ep::CPU>()),
+        ("cuda", available::<Named<0>>()),
+        ("tensorrt", available::<Named<1>>()),
+        ("openvino", available::<Named<2>>()),
+        ("xnnpack", available::<Named<3>>()),
+        ("coreml", available::<Named<4>>()),
+        ("webgpu", available::<Named<5>>()),
+        ("qnn", available::<Named<6>>()),
+        ("acl", available::<Named<7>>()),
+    ]
+}
 
 const ORT_NAMES: [&str; 8] = [
     "CUDAExecutionProvider",
