@@ -9,10 +9,11 @@ import pathlib
 import shutil
 import sys
 import tomllib
+import zipfile
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 OPSET = 17
 IR_VERSION = 8
@@ -39,7 +40,7 @@ class Graph:
     def cast(self, x, dtype):
         return self.node("Cast", [x], f"{x}_{np.dtype(dtype).name}", to=ELEM[np.dtype(dtype)])
 
-    def model(self, input_name, input_shape, output_name, output_shape):
+    def model(self, input_name, input_shape, output_name, output_shape, opset=OPSET):
         """The model: one f32 input and one f32 output."""
         graph = helper.make_graph(
             self.nodes,
@@ -48,7 +49,7 @@ class Graph:
             [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, output_shape)],
             self.initialisers,
         )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
 
 
 def metadata(manifest, variant):
@@ -110,14 +111,8 @@ def save_variants(manifest_path, out, build, update):
 
 def member(package, sha256, name):
     """The bytes of file `name` in the wheel `package`, whose digest must be `sha256`."""
-    import zipfile
-
     found = hashlib.sha256(pathlib.Path(package).read_bytes()).hexdigest()
     if found != sha256:
         sys.exit(f"{package}: sha256 {sha256} expected, {found} found; give the pinned wheel")
     with zipfile.ZipFile(package) as wheel:
         return wheel.read(name)
-
-
-def to_array(tensor):
-    return numpy_helper.to_array(tensor)
