@@ -54,13 +54,13 @@ pub fn run(goal: Goal, offline: bool) -> Result<Places> {
     setup.system()?;
     setup.venv()?;
     setup.onnxruntime()?;
-    for (model, package) in models {
-        setup.model(model, package)?;
-    }
     setup.instruments()?;
     if goal != Goal::Demo {
         setup.sonicpi()?;
         setup.calibration()?;
+    }
+    for (model, package) in models {
+        setup.model(model, package)?;
     }
     Ok(setup.places)
 }
