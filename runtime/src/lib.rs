@@ -2,6 +2,7 @@
 //! learns new classes from them, one label at a time, without forgetting the old ones.
 
 pub mod backbone;
+pub mod board;
 pub mod error;
 pub mod latent;
 
