@@ -1,9 +1,12 @@
 //! Runs other programs: their command line shown, their errors kept, their peak memory watched.
 
 use anyhow::{Context, Result, bail};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a run that ended well took.
@@ -14,39 +17,45 @@ pub struct Cost {
     pub peak_kib: u64,
 }
 
-/// Runs `command` without input and keeps its output for the error; `tick` is called about ten times a second.
+/// Standard input of the programs that [`quiet`] runs: the lock on the assets, once it is held.
+///
+/// A program outlives us when we are killed, and may go on writing. It then still holds the lock through its input (an
+/// empty file), so that the next run waits for its end instead of working in the same folders.
+static LOCK: OnceLock<File> = OnceLock::new();
+
+/// Lets every program run from now on by [`quiet`] share `lock`.
+pub fn share_lock(lock: File) {
+    // Set-up runs once a process; a second lock on the same file would be held just as long.
+    let _ = LOCK.set(lock);
+}
+
+/// Runs `command` with empty input and keeps its output for the error; `tick` is called about ten times a second.
 pub fn quiet(command: &mut Command, mut tick: impl FnMut()) -> Result<()> {
     let line = line(command);
-    let mut log = tempfile();
-    command.stdin(Stdio::null());
-    match &mut log {
-        Some((file, _)) => command.stdout(file.try_clone()?).stderr(file.try_clone()?),
-        None => command.stdout(Stdio::null()).stderr(Stdio::null()),
-    };
+    let input = LOCK.get().map(File::try_clone).transpose()?;
+    let (mut reader, writer) = io::pipe().context("no pipe to be had")?;
+    command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(writer.try_clone()?).stderr(writer);
     let mut child = spawn(command, &line)?;
+    // The writing ends that `command` keeps would hold the pipe open.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let said = thread::spawn(move || {
+        let mut said = Vec::new();
+        reader.read_to_end(&mut said).map(|_| said)
+    });
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status,
             None => {
                 tick();
-                std::thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(100));
             }
         }
     };
-    let said = log.map(|(_, path)| {
-        let text = fs::read(&path).unwrap_or_default();
-        let _ = fs::remove_file(path);
-        last_lines(&String::from_utf8_lossy(&text), 12)
-    });
     if !status.success() {
-        bail!("`{line}` ended with {status}:\n{}", said.unwrap_or_default());
+        let said = said.join().ok().and_then(Result::ok).unwrap_or_default();
+        bail!("`{line}` ended with {status}:\n{}", last_lines(&String::from_utf8_lossy(&said), 12));
     }
     Ok(())
-}
-
-fn tempfile() -> Option<(fs::File, std::path::PathBuf)> {
-    let path = std::env::temp_dir().join(format!("xtask-{}-{:?}.log", std::process::id(), std::thread::current().id()));
-    fs::File::create(&path).ok().map(|file| (file, path))
 }
 
 fn last_lines(text: &str, n: usize) -> String {
@@ -65,7 +74,7 @@ pub fn loud(command: &mut Command) -> Result<Cost> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        std::thread::sleep(pause);
+        thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     };
     if !status.success() {
