@@ -5,9 +5,9 @@ use crate::note;
 use crate::process::{loud, quiet, succeeds, typed};
 use crate::setup::{self, Goal};
 use crate::step::Steps;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Where the set-up put ONNX Runtime, unless `ORT_DYLIB_PATH` names another.
 pub fn onnxruntime(places: &Places) -> Result<PathBuf> {
@@ -31,20 +31,24 @@ fn step(mut command: Command, places: &Places) -> Result<()> {
 /// Sets up, then runs the tests: doc-tests first, so that the last line is the summary of all others.
 ///
 /// With `args` only those tests run, as the runner (nextest where it is installed, else cargo test) understands them.
-pub fn test(args: &[String], offline: bool) -> Result<()> {
+/// Returns whether all passed; nothing is printed after the runner's own summary.
+pub fn test(args: &[String], offline: bool) -> Result<bool> {
     let places = setup::run(Goal::Test, offline)?;
     let nextest = succeeds(&mut cargo(&places, &["nextest", "--version"])?);
-    let docs = match args {
-        [] => step(cargo(&places, &["test", "--workspace", "--doc"])?, &places),
-        _ => Ok(()),
-    };
-    let runner: &[&str] = match nextest {
-        true => &["nextest", "run", "--workspace", "--no-fail-fast"],
-        false => &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"],
-    };
-    let mut tests = cargo(&places, runner)?;
-    tests.args(args);
-    docs.and(step(tests, &places))
+    let docs = args.is_empty().then(|| step(cargo(&places, &["test", "--workspace", "--doc"])?, &places));
+    if let Some(Err(e)) = &docs {
+        eprintln!("error: {e:#}; the other tests run all the same");
+    }
+    let mut tests = cargo(&places, if nextest { &["nextest", "run", "--no-fail-fast"] } else { &["test", "--no-fail-fast"] })?;
+    if !args.iter().any(|a| a.starts_with("-p") || a.starts_with("--package")) {
+        tests.arg("--workspace");
+    }
+    if args.is_empty() && !nextest {
+        tests.args(["--lib", "--bins", "--tests"]);
+    }
+    eprintln!("$ {}", typed(tests.args(args), &places.root));
+    let passed = tests.stdin(Stdio::null()).status().context("cannot start cargo")?.success();
+    Ok(passed && !matches!(docs, Some(Err(_))))
 }
 
 /// The long proofs: the whole 12-run lab from audio on every set, and the properties with many more cases.

@@ -67,17 +67,19 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup { goal, offline } => setup::run(goal, offline).map(|places| {
-            eprintln!("set up: {}", places.show(&places.assets));
-        }),
-        Task::Demo { offline } => demo::run(offline),
+        Task::Setup { goal, offline } => {
+            setup::run(goal, offline).map(|places| eprintln!("set up: {}", places.show(&places.assets))).map(|()| true)
+        }
+        Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
-        Task::Prove { cases, offline } => check::prove(cases, offline),
-        Task::Deny => check::deny(),
-        Task::Ci => check::ci(),
+        Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Deny => check::deny().map(|()| true),
+        Task::Ci => check::ci().map(|()| true),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What failed has been said by the program that found it.
+        Ok(false) => ExitCode::FAILURE,
         Err(e) => {
             eprintln!("error: {e:#}");
             ExitCode::FAILURE
