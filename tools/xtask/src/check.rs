@@ -18,7 +18,7 @@ pub fn onnxruntime(places: &Places) -> Result<PathBuf> {
 }
 
 fn cargo(places: &Places, args: &[&str]) -> Result<Command> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new("cargo");
     cargo.args(args).current_dir(&places.root).env("WHEATEAR_ASSETS", &places.assets).env("ORT_DYLIB_PATH", onnxruntime(places)?);
     Ok(cargo)
 }

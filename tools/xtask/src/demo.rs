@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: from nothing to a report, by the commands a user would type, each shown before it runs.
 
 use crate::assets::Places;
-use crate::process::{loud, peak_of, typed};
+use crate::process::{loud, peak_so_far_kib, typed};
 use crate::setup::{self, Goal};
 use crate::step::list_files;
 use crate::{check, note};
@@ -21,7 +21,7 @@ pub fn run(offline: bool) -> Result<()> {
     let mut costs = Vec::new();
     note("Set-up: everything comes from pinned packages and is kept under target/assets");
     let places = setup::run(Goal::Demo, offline)?;
-    costs.push(("set-up", started.elapsed().as_secs_f64(), peak_of(std::process::id()).unwrap_or(0)));
+    costs.push(("set-up", started.elapsed().as_secs_f64(), peak_so_far_kib()));
 
     let demo = Demo::new(&places)?;
     let heard = demo.split()?;

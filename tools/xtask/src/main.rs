@@ -67,9 +67,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup { goal, offline } => {
-            setup::run(goal, offline).map(|places| eprintln!("set up: {}", places.show(&places.assets))).map(|()| true)
-        }
+        Task::Setup { goal, offline } => setup::run(goal, offline).map(|places| {
+            eprintln!("set up: {} (peak memory {} MiB)", places.show(&places.assets), process::peak_so_far_kib() >> 10);
+            true
+        }),
         Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,14 @@ pub fn share_lock(lock: File) {
     let _ = LOCK.set(lock);
 }
 
+/// Largest resident size of any program that [`quiet`] ran, in KiB.
+static QUIET_PEAK_KIB: AtomicU64 = AtomicU64::new(0);
+
+/// Peak resident size so far of this process and of any one program it ran by [`quiet`], in KiB.
+pub fn peak_so_far_kib() -> u64 {
+    QUIET_PEAK_KIB.load(Ordering::Relaxed).max(peak_of(std::process::id()).unwrap_or(0))
+}
+
 /// Runs `command` with empty input and keeps its output for the error; `tick` is called about ten times a second.
 pub fn quiet(command: &mut Command, mut tick: impl FnMut()) -> Result<()> {
     let line = line(command);
@@ -46,6 +55,7 @@ pub fn quiet(command: &mut Command, mut tick: impl FnMut()) -> Result<()> {
         match child.try_wait()? {
             Some(status) => break status,
             None => {
+                QUIET_PEAK_KIB.fetch_max(peak_of(child.id()).unwrap_or(0), Ordering::Relaxed);
                 tick();
                 thread::sleep(Duration::from_millis(100));
             }
