@@ -1,2 +1,94 @@
-//! t
-fn main() {}
+//! `cargo xtask`: sets the machine up, runs the demo and the checks.
+//!
+//! Everything is fetched through pip, apt and cargo as the machine has them configured, pinned in `assets.toml` by version
+//! and SHA-256, and kept under `target/assets`.
+
+mod assets;
+mod cache;
+mod check;
+mod demo;
+mod fetch;
+mod process;
+mod setup;
+mod soundfont;
+mod sounds;
+mod step;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demo and checks of Wheatear", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch and make what the demo and the tests need; quick when it is there
+    Setup {
+        /// What to set up for
+        #[arg(long = "for", value_enum, default_value = "all")]
+        goal: setup::Goal,
+        /// Fetch nothing: use what is cached, and say what is missing
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show the whole loop on real sounds: learn 20 instruments two at a time, compare, classify, report
+    Demo {
+        /// Fetch nothing: use what is cached
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Set up, then run the tests; with arguments, run the runner (nextest if installed, else cargo test) with these
+    Test {
+        /// Fetch nothing: use what is cached
+        #[arg(long)]
+        offline: bool,
+        /// Arguments of the runner, for instance `-p wheatear store::`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The long proofs: the whole lab from audio on every set, properties with many cases
+    Prove {
+        /// Cases of each property test
+        #[arg(long, default_value_t = 10_000)]
+        cases: u32,
+        /// Fetch nothing: use what is cached
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Check licences, bans and sources of the dependencies with cargo-deny
+    Deny,
+    /// Everything that continuous integration runs
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup { goal, offline } => setup::run(goal, offline).map(|places| {
+            eprintln!("set up: {} (peak memory {} MiB)", places.show(&places.assets), process::peak_so_far_kib() >> 10);
+            true
+        }),
+        Task::Demo { offline } => demo::run(offline).map(|()| true),
+        Task::Test { offline, args } => check::test(&args, offline),
+        Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Deny => check::deny().map(|()| true),
+        Task::Ci => check::ci().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        // What failed has been said by the program that found it.
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A heading between the steps that a person watches.
+fn note(text: &str) {
+    println!("\n== {text}");
+}
