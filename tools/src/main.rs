@@ -1,2 +1,3 @@
 //! t
+mod onnx;
 fn main() {}
