@@ -3,6 +3,7 @@
 
 pub mod audio;
 pub mod backbone;
+pub mod calibration;
 pub mod error;
 pub mod features;
 pub mod latent;
