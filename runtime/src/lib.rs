@@ -4,6 +4,7 @@
 pub mod audio;
 pub mod backbone;
 pub mod board;
+pub mod calibration;
 pub mod error;
 pub mod features;
 pub mod head;

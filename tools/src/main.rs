@@ -1,11 +1,18 @@
-//! `wheatear`: the host command, one file a subcommand.
+//! `wheatear`: the host command, one file a subcommand. Results go to standard output, progress and log to standard error.
+//!
+//! Exit codes: 0 done, 1 unforeseen, 2 usage, and one for each kind of error from 3 on (`wheatear::ErrorKind::exit_code`).
 
+mod export;
 mod lab;
+mod onnx;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 unforeseen · 2 usage · 3 bad input · 4 something is missing · 5 mismatch · 6 configuration · \
+7 storage · 8 busy · 9 corrupt · 10 backbone · 11 a bound is reached · 12 cannot learn";
 
 #[derive(Parser)]
-#[command(name = "wheatear", version, about)]
+#[command(name = "wheatear", version, about, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -13,13 +20,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Turn an ONNX model into a backbone
+    Export(Box<export::Args>),
     Lab(lab::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> std::process::ExitCode {
-    env_logger::init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
     let result = match Cli::parse().command {
+        Command::Export(args) => export::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wheatear", &mut std::io::stdout());
+            Ok(())
+        }
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 pub mod library;
 pub mod manifest;
+pub mod probe;
 pub mod session;
 
 use crate::Result;
