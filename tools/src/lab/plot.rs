@@ -65,7 +65,7 @@ fn label(size: u32, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
 /// `Input` when the picture cannot be drawn.
 pub fn curves(results: &Results) -> Result<String> {
     let (width, height) = (760, 440);
-    let (left, right, top, bottom) = (64, width - 150, 54, height - 56);
+    let (left, right, top, bottom) = (64, width - 150, 64, height - 56);
     let per_task = results.settings.classes_per_task as usize;
     let tasks = results.heads.iter().flat_map(|(_, runs)| runs.iter().map(|o| o.curve.len())).max().unwrap_or(1);
     let learned = |t: usize| ((t + 1) * per_task).min(results.classes.len());
@@ -91,7 +91,7 @@ pub fn curves(results: &Results) -> Result<String> {
         let middle = (left + right) / 2;
         area.draw(&Text::new("classes learned so far", (middle, height - 24), label(13, INK, HPos::Center, VPos::Top)))?;
         area.draw(&Text::new(
-            format!("mean per-class accuracy on all classes learned so far; band: +- 1 sd over {} runs", results.settings.runs),
+            format!("mean per-class accuracy on all classes learned so far; band: ± 1 sd over {} runs", results.settings.runs),
             (left, 36),
             label(12, INK, HPos::Left, VPos::Top),
         ))?;
