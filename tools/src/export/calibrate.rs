@@ -41,12 +41,14 @@ pub struct Heard {
 pub fn calibrate(folder: &Path, manifest: &Manifest, prepared: &Prepared, probe: Probe) -> Result<Heard> {
     let sounds = sounds_in(folder)?;
     let recorder = Arc::new(Mutex::new(None));
-    let backbone = Probed { probe, prepared_input: prepared.values(&[]), takes: prepared.takes, dim: prepared.dim() as usize, last: recorder.clone() };
+    let backbone =
+        Probed { probe, prepared_input: prepared.values(&[]), takes: prepared.takes, dim: prepared.dim() as usize, last: recorder.clone() };
     let mut embedder = Embedder::new(manifest.clone(), Box::new(backbone), manifest.audio.rate_hz)?;
     let mut calibration = Calibration::new(prepared.dim() as usize);
     let (mut inputs, mut files, mut unreadable, mut silent) = (Vec::new(), 0, 0, 0);
     let every = sounds.len().div_ceil(KEPT).max(1);
-    let style = ProgressStyle::with_template("calibrating {bar:32} {pos}/{len} sounds, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("calibrating {bar:32} {pos}/{len} sounds, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(sounds.len() as u64).with_style(style);
     for (i, path) in sounds.iter().enumerate() {
         let mut kept = inputs.len() >= KEPT || i % every != 0;
@@ -75,7 +77,8 @@ pub fn calibrate(folder: &Path, manifest: &Manifest, prepared: &Prepared, probe:
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let about = format!("{files} sounds, {} windows, of {}", calibration.windows(), folder.file_name().unwrap_or_default().to_string_lossy());
+    let about =
+        format!("{files} sounds, {} windows, of {}", calibration.windows(), folder.file_name().unwrap_or_default().to_string_lossy());
     Ok(Heard { calibrated: calibration.finish(8, &about)?, inputs, files, unreadable, silent })
 }
 

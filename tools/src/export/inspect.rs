@@ -191,7 +191,12 @@ fn measure(model: &ModelProto, tensors: &[&str], args: &Args, known: &Settings) 
         let inputs: Vec<Array> = inputs
             .into_iter()
             .map(|i| {
-                let shape = shape::resolve(i, args.input_shape.as_deref().filter(|_| values.is_some() || graph.input.len() == 1), &args.dims, values)?;
+                let shape = shape::resolve(
+                    i,
+                    args.input_shape.as_deref().filter(|_| values.is_some() || graph.input.len() == 1),
+                    &args.dims,
+                    values,
+                )?;
                 Ok(check::noise(i.name(), &shape, 1))
             })
             .collect::<Result<_>>()?;
@@ -220,7 +225,14 @@ impl fmt::Display for Description {
         for c in &self.candidates {
             let chosen = if self.auto.as_ref().is_ok_and(|a| a.tensor == c.tensor) { "*" } else { " " };
             let feeds = if c.feeds.is_empty() { "the output".into() } else { c.feeds.join(", ") };
-            writeln!(f, "{chosen} {:width$}  {}  {} from the output, made by {}, feeds {feeds}", c.tensor, show(&c.shape), c.distance, c.made_by)?;
+            writeln!(
+                f,
+                "{chosen} {:width$}  {}  {} from the output, made by {}, feeds {feeds}",
+                c.tensor,
+                show(&c.shape),
+                c.distance,
+                c.made_by
+            )?;
         }
         if let Err(why) = &self.measured {
             writeln!(f, "shapes were not measured: {why}")?;

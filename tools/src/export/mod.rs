@@ -193,7 +193,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let Some(out) = &args.out else {
-        return Err(Error::new(ErrorKind::Input, "there is no place to write the backbone to").cure("give --out FOLDER, or --list to only look").into());
+        return Err(Error::new(ErrorKind::Input, "there is no place to write the backbone to")
+            .cure("give --out FOLDER, or --list to only look")
+            .into());
     };
     let tensor = cut_tensor(args, &model, &essentials)?;
     let prepared = prepare::prepare(&model, &tensor, args, &known)?;
@@ -211,8 +213,10 @@ fn cut_tensor(args: &Args, model: &crate::onnx::proto::ModelProto, essentials: &
     match (&args.cut, &model.graph) {
         (Some(cut), _) if cut != "auto" => Ok(cut.clone()),
         (None, Some(graph)) if essentials.embedding.is_some() && graph.output.len() == 1 => Ok(graph.output[0].name().to_string()),
-        (None, _) => Err(Error::new(ErrorKind::Input, "where to cut is not said")
-            .cure("give --cut auto, or --cut TENSOR with one that `--list` prints")),
+        (None, _) => {
+            Err(Error::new(ErrorKind::Input, "where to cut is not said")
+                .cure("give --cut auto, or --cut TENSOR with one that `--list` prints"))
+        }
         (Some(_), _) => inspect::auto(model, args.output.as_deref()).map(|a| a.tensor),
     }
 }

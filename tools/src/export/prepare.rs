@@ -82,8 +82,7 @@ pub fn set_inputs(model: &mut ModelProto, sets: &[(String, f64)]) -> Result<()> 
         let wrong = |what: &str| Error::new(ErrorKind::Input, what).at(format!("--set {name}"));
         let graph = model.graph.as_mut().ok_or_else(|| wrong("the model holds no graph"))?;
         let input = graph.input.iter().find(|i| i.name() == name).ok_or_else(|| wrong("the model has no such input"))?;
-        let dims: Vec<i64> =
-            shape::dims(input).unwrap_or_default().iter().map(|d| if let Dim::Fixed(n) = d { *n } else { 1 }).collect();
+        let dims: Vec<i64> = shape::dims(input).unwrap_or_default().iter().map(|d| if let Dim::Fixed(n) = d { *n } else { 1 }).collect();
         let count = dims.iter().try_fold(1i64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 24);
         let count = count.ok_or_else(|| wrong("the input is too large to be set to a constant"))? as usize;
         let kind = tensor_type(input).map_or(0, |t| t.elem_type());
@@ -155,7 +154,10 @@ pub fn prepare(model: &ModelProto, tensor: &str, args: &Args, known: &Settings) 
             .cure("reduce its positions with --pool mean (--pool-axes says which they are), or choose another tensor"));
     }
     if positions {
-        notes.push(format!("the embedding {:?} has positions: --pool mean would make it smaller and less dependent on timing", ends.output_shape));
+        notes.push(format!(
+            "the embedding {:?} has positions: --pool mean would make it smaller and less dependent on timing",
+            ends.output_shape
+        ));
     }
     if swapped.is_some() {
         notes.push("the model takes bands before frames: a transposition was put in front".into());
@@ -189,7 +191,8 @@ struct Ends {
 
 /// The one input that the cut graph reads, if it can be fed with sound.
 fn audio_input(model: &ModelProto, tensor: &str) -> Result<ValueInfoProto> {
-    let inputs: Vec<ValueInfoProto> = model.graph.iter().flat_map(|g| Index::new(g).free_inputs().into_iter().cloned().collect::<Vec<_>>()).collect();
+    let inputs: Vec<ValueInfoProto> =
+        model.graph.iter().flat_map(|g| Index::new(g).free_inputs().into_iter().cloned().collect::<Vec<_>>()).collect();
     let show = |v: &ValueInfoProto| {
         let kind = tensor_type(v).map_or("no tensor".into(), |t| type_name(t.elem_type()));
         format!("'{}' {kind} {}", v.name(), shape::dims(v).map_or("of unstated shape".into(), |d| Shape(&d).to_string()))

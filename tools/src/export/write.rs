@@ -72,7 +72,14 @@ struct WrittenFile {
 ///
 /// # Errors
 /// Those of the checks; `Storage` when files are there already and `--force` is not given, or as from the file system.
-pub fn export(original: &ModelProto, prepared: Prepared, args: &Args, known: &Settings, essentials: &Essentials, out: &Path) -> Result<Report> {
+pub fn export(
+    original: &ModelProto,
+    prepared: Prepared,
+    args: &Args,
+    known: &Settings,
+    essentials: &Essentials,
+    out: &Path,
+) -> Result<Report> {
     let mut notes = prepared.notes.clone();
     let mut manifest = draft(&prepared, args, known, essentials, &mut notes)?;
     manifest.validate()?;
@@ -91,6 +98,8 @@ pub fn export(original: &ModelProto, prepared: Prepared, args: &Args, known: &Se
         whole_probe = Probe::new(&file::encode(&whole)?, false)?;
     }
     let mut bare_probe = Probe::new(&file::encode(&prepared.bare)?, false)?;
+    // Random operators draw the same numbers in both sessions: one run ahead, and they differ.
+    bare_probe.run(&[prepared.bare_values(&check::noise("", &prepared.input_shape, NOISES).values)])?;
     let noises: Vec<Vec<f32>> = (0..NOISES).map(|seed| check::noise("", &prepared.input_shape, seed).values).collect();
     let mut pairs = |inputs: &[Vec<f32>]| {
         let pairs: Vec<(Array, Array)> = inputs.iter().map(|v| (prepared.bare_values(v), prepared.bare_values(v))).collect();
@@ -224,7 +233,8 @@ fn precision_of(model: &ModelProto) -> Precision {
     if graph.node.iter().any(|n| quantised(n.op_type())) {
         return Precision::Int8;
     }
-    let count = |kind: DataType| graph.initializer.iter().filter(|t| t.data_type() == kind as i32).flat_map(|t| t.dims.iter().max()).sum::<i64>();
+    let count =
+        |kind: DataType| graph.initializer.iter().filter(|t| t.data_type() == kind as i32).flat_map(|t| t.dims.iter().max()).sum::<i64>();
     if count(DataType::Float16) > count(DataType::Float) { Precision::F16 } else { Precision::F32 }
 }
 
@@ -233,7 +243,9 @@ fn quantiser(heard: &Option<Heard>, essentials: &Essentials, dim: u32, notes: &m
         (Some(heard), _) => Some(heard.calibrated.quantiser.clone()),
         (None, Some(known)) if known.scale.len() == dim as usize => Some(known.clone()),
         (None, _) => {
-            notes.push("there is no quantiser yet, so this backbone cannot teach or classify: export it again with --calibrate FOLDER".into());
+            notes.push(
+                "there is no quantiser yet, so this backbone cannot teach or classify: export it again with --calibrate FOLDER".into(),
+            );
             None
         }
     }
@@ -244,11 +256,19 @@ fn halve(prepared: &Prepared, inputs: &[Vec<f32>]) -> Result<(ModelProto, Half)>
     let mut typed = prepared.model.clone();
     let all: Vec<String> = typed.graph.iter().flat_map(|g| &g.node).flat_map(|n| &n.output).filter(|n| !n.is_empty()).cloned().collect();
     add_outputs(&mut typed, &all.iter().map(String::as_str).collect::<Vec<_>>());
-    let probe = Probe::new(&file::encode(&typed)?, false)?;
+    let mut probe = Probe::new(&file::encode(&typed)?, false)?;
+    let mut largest: HashMap<String, f32> = HashMap::new();
+    for input in inputs {
+        for array in probe.run(&[prepared.values(input)])? {
+            let value = array.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let known = largest.entry(array.name).or_default();
+            *known = known.max(value);
+        }
+    }
     let ends = probe.outputs().into_iter().chain(probe.inputs());
     let kinds: HashMap<String, i32> = ends.filter_map(|o| Some((o.name, o.element?))).collect();
     let mut halved = prepared.model.clone();
-    let conversion = half::convert(&mut halved, &kinds)?;
+    let conversion = half::convert(&mut halved, &kinds, &largest)?;
     let mut full = Probe::new(&file::encode(&prepared.model)?, true)?;
     let mut half = Probe::new(&file::encode(&halved)?, true)?;
     let pairs: Vec<(Array, Array)> = inputs.iter().map(|v| (prepared.values(v), prepared.values(v))).collect();
@@ -279,10 +299,16 @@ fn essentials_of(manifest: &Manifest) -> Essentials {
 fn manifest_text(manifest: &Manifest, difference: &Difference, f16: Option<&Half>) -> Result<String> {
     let body = toml::to_string(manifest).map_err(|e| Error::new(ErrorKind::Config, "the manifest cannot be written").because(e))?;
     let mut text = String::from("# Written by `wheatear export`.\n");
-    text += &format!("# Cut graph against the original, {} inputs: largest relative difference {:.1e}.\n", difference.inputs, difference.relative);
+    text += &format!(
+        "# Cut graph against the original, {} inputs: largest relative difference {:.1e}.\n",
+        difference.inputs, difference.relative
+    );
     if let Some(half) = f16 {
         let p = &half.parity;
-        text += &format!("# f16 against f32, {} inputs: largest relative difference {:.1e}, smallest cosine {:.6}.\n", p.inputs, p.relative, p.cosine);
+        text += &format!(
+            "# f16 against f32, {} inputs: largest relative difference {:.1e}, smallest cosine {:.6}.\n",
+            p.inputs, p.relative, p.cosine
+        );
     }
     text.push('\n');
     text += &body;
@@ -357,12 +383,16 @@ impl fmt::Display for Report {
                 writeln!(f, "f16: stayed f32: {}", kept.join(", "))?;
             }
             for (name, largest) in &c.too_large {
-                writeln!(f, "f16: weight '{name}' reaches {largest} and stayed f32")?;
+                writeln!(f, "f16: '{name}' reaches {largest}, too large for f16: what touches it stayed f32")?;
             }
             if c.flushed_to_zero > 0 {
                 writeln!(f, "f16: {} weights are too small and became 0", c.flushed_to_zero)?;
             }
-            writeln!(f, "f16 against f32, {} inputs: largest relative difference {:.1e}, smallest cosine {:.6}", p.inputs, p.relative, p.cosine)?;
+            writeln!(
+                f,
+                "f16 against f32, {} inputs: largest relative difference {:.1e}, smallest cosine {:.6}",
+                p.inputs, p.relative, p.cosine
+            )?;
         }
         if let Some(c) = &self.calibration {
             writeln!(
