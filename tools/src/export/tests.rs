@@ -336,6 +336,17 @@ fn every_exported_model_of_the_set_up_is_rewritten_byte_for_byte() {
 }
 
 #[test]
+fn an_input_passed_through_as_output_is_read_while_it_lives() {
+    let mut model = mlp_classifier();
+    crate::onnx::cut::add_outputs(&mut model, &["x"]);
+    let mut probe = Probe::new(&file::encode(&model).unwrap(), false).unwrap();
+    // Large enough for the allocator to give the memory back at once.
+    let input = check::noise("x", &[40_000, 64], 1);
+    let outputs = probe.run(std::slice::from_ref(&input)).unwrap();
+    assert!(outputs.iter().any(|o| o.name == "x" && o.values == input.values));
+}
+
+#[test]
 fn a_list_shows_measured_shapes_and_says_what_auto_takes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.onnx");
