@@ -21,6 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::head::SolvedHead;
 use wheatear::{Error, ErrorKind, Result};
 
+use crate::embed::BackboneArgs;
 use data::Data;
 use evaluate::{Candidate, Outcome};
 use results::{Results, Settings};
@@ -47,9 +48,8 @@ struct RunArgs {
     /// Sounds: one sub-folder a class
     #[arg(long, value_name = "FOLDER", requires = "backbone")]
     audio: Option<PathBuf>,
-    /// Backbone that embeds the sounds: a folder with manifest.toml
-    #[arg(long, value_name = "FOLDER")]
-    backbone: Option<PathBuf>,
+    #[command(flatten)]
+    backbone: Option<BackboneArgs>,
     /// Heads to compare
     #[arg(long, value_delimiter = ',', default_value = "naive,ncm,slda,ridge")]
     head: Vec<HeadName>,
