@@ -14,7 +14,7 @@ const INK: RGBColor = RGBColor(28, 33, 40);
 const GRID: RGBColor = RGBColor(213, 217, 224);
 const OFFLINE: RGBColor = RGBColor(134, 138, 148);
 
-/// Maps ink and grid to a theme; the variables are set by the page or by [`standalone`].
+/// Maps ink and grid to a theme; the variables are set by [`THEME`].
 pub const STYLE: &str = r##"svg text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 [fill="#1C2128"]{fill:var(--ink)}[stroke="#1C2128"]{stroke:var(--ink)}
 [fill="#D5D9E0"]{fill:var(--grid)}[stroke="#D5D9E0"]{stroke:var(--grid)}"##;
@@ -32,11 +32,12 @@ fn colour(head: &str) -> RGBColor {
     }
 }
 
-/// A picture that stands alone: with its theme and background inside.
+/// A picture that stands alone: with its background, and literal colours for a dark theme, since not every viewer knows
+/// style variables.
 pub fn standalone(svg: &str) -> String {
-    let inside = format!(
-        "<style>{THEME}\n{STYLE}\n.paper{{fill:var(--paper)}}</style><rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>"
-    );
+    let style = r##"@media(prefers-color-scheme:dark){.paper{fill:#14171c}[fill="#1C2128"]{fill:#e4e7ec}
+[stroke="#1C2128"]{stroke:#e4e7ec}[fill="#D5D9E0"]{fill:#3d434e}[stroke="#D5D9E0"]{stroke:#3d434e}}"##;
+    let inside = format!("<style>{style}</style><rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>");
     match svg.find("<svg").and_then(|start| svg[start..].find('>').map(|end| start + end + 1)) {
         Some(at) => format!("{}\n{inside}{}", &svg[..at], &svg[at..]),
         None => svg.to_owned(),
