@@ -93,7 +93,9 @@ enum HeadName {
     Ridge,
 }
 
-/// Learning rates tried for the naive head.
+/// Learning rates tried for the naive head, from Adam's usual one upwards. Below, the steps are too small to learn anything:
+/// what is left is the nearest of the means imprinted from each class's first chunk, which is not SGD (`--naive-lr` shows
+/// it: on 20 instruments .24 at 0.0003, .41 at 0.0001 and .65 at 0.00001).
 const NAIVE_RATES: [f64; 6] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
 
 fn latent_bits(text: &str) -> Result<u8, String> {
