@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::head::SolvedHead;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::embed::BackboneArgs;
+use crate::embed::{BackboneArgs, ConfigArgs};
 use data::Data;
 use evaluate::{Candidate, Outcome};
 use results::{Results, Settings};
@@ -46,10 +46,12 @@ struct RunArgs {
     #[arg(long, value_name = "FILE.npz", required_unless_present = "audio", conflicts_with = "audio")]
     embeddings: Option<PathBuf>,
     /// Sounds: one sub-folder a class
-    #[arg(long, value_name = "FOLDER", requires = "backbone")]
+    #[arg(long, value_name = "FOLDER")]
     audio: Option<PathBuf>,
     #[command(flatten)]
-    backbone: Option<BackboneArgs>,
+    backbone: BackboneArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Heads to compare
     #[arg(long, value_delimiter = ',', default_value = "naive,ncm,slda,ridge")]
     head: Vec<HeadName>,
@@ -115,10 +117,10 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Those of the data, the splits, the learner and the files written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Run(args) = &args.command;
-    let data = match (&args.embeddings, &args.audio, &args.backbone) {
-        (Some(file), _, _) => Data::from_npz(file)?,
-        (None, Some(folder), Some(backbone)) => audio::embed_folder(folder, backbone)?,
-        _ => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
+    let data = match (&args.embeddings, &args.audio) {
+        (Some(file), _) => Data::from_npz(file)?,
+        (None, Some(folder)) => audio::embed_folder(folder, &args.backbone.choose(&args.config.load()?)?)?,
+        (None, None) => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
     };
     let splits = splits(args, &data)?;
     let results = evaluate_all(args, &data, &splits)?;
