@@ -422,7 +422,7 @@ impl Adapter {
         self.recovery
     }
 
-    /// Sealed chunks whose checksum fails.
+    /// Chunks that were damaged when it was opened: their rows left replay, the statistics count them still.
     pub fn damaged_chunks(&self) -> u64 {
         self.damaged_chunks
     }

@@ -76,6 +76,8 @@ pub struct Chunks {
     /// What the next record will be linked to.
     next: Link,
     rows_in_open: u64,
+    /// The open chunk has a damaged record before the checkpoint: its rows left replay, and the next record begins a new one.
+    open_damaged: bool,
 }
 
 /// A sealed chunk as it was found or made; a reader tells by it that the writer has taken the chunk since.
@@ -124,7 +126,19 @@ impl Chunks {
         let map = storage.mappable().filter(|_| write).map(ChunkMap::new).transpose()?;
         let (chunk_len, slots) = (header.chunk_len_bytes as usize, u64::from(header.chunks));
         let (adapter_id, next) = (header.adapter_id, Link { generation: 1, chain: 0 });
-        Ok(Chunks { storage, map, adapter_id, chunk_len, slots, write, held: BTreeMap::new(), end: Position::START, next, rows_in_open: 0 })
+        Ok(Chunks {
+            storage,
+            map,
+            adapter_id,
+            chunk_len,
+            slots,
+            write,
+            held: BTreeMap::new(),
+            end: Position::START,
+            next,
+            rows_in_open: 0,
+            open_damaged: false,
+        })
     }
 
     /// Longest record that fits in a chunk.
@@ -156,7 +170,7 @@ impl Chunks {
 
     /// True when a record of `len_bytes` needs a new chunk.
     pub fn needs_chunk(&self, len_bytes: usize) -> bool {
-        self.end.offset as usize + len_bytes > self.chunk_len - CHUNK_EDGE_BYTES
+        self.open_damaged || self.end.offset as usize + len_bytes > self.chunk_len - CHUNK_EDGE_BYTES
     }
 
     /// Number of chunks in the file.
@@ -189,7 +203,7 @@ impl Chunks {
         if self.needs_chunk(record.len()) {
             self.seal()?;
             self.end = Position { sequence: self.end.sequence + 1, offset: CHUNK_EDGE_BYTES as u32 };
-            self.rows_in_open = 0;
+            (self.rows_in_open, self.open_damaged) = (0, false);
         }
         let start = self.start_of(self.end.sequence);
         if self.end.offset as usize == CHUNK_EDGE_BYTES {
@@ -227,6 +241,9 @@ impl Chunks {
         let mut footer = frame_postcard(Kind::ChunkSeal, &seal)?;
         footer.resize(CHUNK_EDGE_BYTES, 0);
         self.storage.write_at(start + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)?;
+        if self.open_damaged {
+            return Ok(());
+        }
         self.held.insert(self.end.sequence, Held { rows: self.rows_in_open, end: self.end.offset, next: self.next });
         if let Some(map) = &mut self.map {
             map.seal(start as usize, self.chunk_len)?;
@@ -296,8 +313,9 @@ impl Chunks {
         loop {
             let bytes = self.raw(position.sequence, &mut buffer)?;
             let offset = position.offset as usize;
-            let before = Records { bytes, offset: CHUNK_EDGE_BYTES, limit: offset, next: None };
-            let mut rows: u64 = before.map(|found| rows_in(&found)).sum();
+            let mut before = Records { bytes, offset: CHUNK_EDGE_BYTES, limit: offset, next: None };
+            let mut rows: u64 = (&mut before).map(|found| rows_in(&found)).sum();
+            let damaged = before.offset != offset || before.next.is_some_and(|n| n != next);
             let mut records = self.records_in(bytes, offset, Some(next));
             for found in &mut records {
                 rows += apply(&found)?;
@@ -309,7 +327,7 @@ impl Chunks {
             }
             next = records.next.unwrap_or(next);
             position.offset = records.offset as u32;
-            (self.end, self.next, self.rows_in_open) = (position, next, rows);
+            (self.end, self.next, self.rows_in_open, self.open_damaged) = (position, next, if damaged { 0 } else { rows }, damaged);
             position = Position { sequence: position.sequence + 1, offset: CHUNK_EDGE_BYTES as u32 };
             let bytes = self.raw(position.sequence, &mut buffer)?;
             if self.records_in(bytes, CHUNK_EDGE_BYTES, Some(next)).next().is_none() {
@@ -377,9 +395,10 @@ impl Chunks {
     /// # Errors
     /// `Storage` when a chunk cannot be read.
     pub fn admit_sealed(&mut self, oldest: u64) -> Result<u64> {
-        let (mut damaged, mut buffer) = (0, Vec::new());
+        let (mut damaged, mut buffer) = (u64::from(self.open_damaged), Vec::new());
         let bytes = self.raw(self.end.sequence, &mut buffer)?;
-        let mut follower = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next().map(|f| f.link);
+        let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next();
+        let mut follower = first.filter(|_| !self.open_damaged).map(|f| f.link);
         for sequence in (oldest..self.end.sequence).rev() {
             let mut buffer = Vec::new();
             let bytes = self.raw(sequence, &mut buffer)?;
@@ -413,7 +432,8 @@ impl Chunks {
     /// when it was damaged since.
     pub fn records(&self, sequence: u64, mut visit: impl FnMut(&Found<'_>) -> Result<()>) -> Result<()> {
         let open = Held { rows: self.rows_in_open, end: self.end.offset, next: self.next };
-        let held = if sequence == self.end.sequence { Some(open) } else { self.held.get(&sequence).copied() };
+        let held =
+            if sequence == self.end.sequence { Some(open).filter(|_| !self.open_damaged) } else { self.held.get(&sequence).copied() };
         let Some(held) = held.filter(|h| h.end as usize > CHUNK_EDGE_BYTES) else { return Ok(()) };
         let mut buffer = Vec::new();
         let bytes = self.raw(sequence, &mut buffer)?;

@@ -64,13 +64,13 @@ impl Adapter {
         adapter.damaged_chunks = adapter.chunks.admit_sealed(adapter.oldest_sequence)?;
         match access {
             Access::Write => adapter.chunks.mend(tail)?,
-            Access::Read => adapter.check_not_overtaken(adapter.oldest_sequence, adapter.chunks.newest_named()?)?,
+            Access::Read => {
+                let since = adapter.chunks.newest_named()?.filter(|n| Some(*n) != newest);
+                adapter.check_not_overtaken(adapter.oldest_sequence, since)?;
+            }
         }
         if adapter.damaged_chunks > 0 {
-            log::warn!(
-                "{here}: {} sealed chunks are damaged: their rows left replay, the statistics still count them",
-                adapter.damaged_chunks
-            );
+            log::warn!("{here}: {} chunks are damaged: their rows left replay, the statistics still count them", adapter.damaged_chunks);
         }
         Ok(adapter)
     }

@@ -94,17 +94,24 @@ fn a_record_lost_before_one_that_arrived_is_not_followed_by_it_when_taught_again
 #[test]
 fn a_torn_first_record_of_a_chunk_is_rolled_back() {
     let disk = Disk::new(&header());
-    let taught = taught(&disk, 4, 20_000);
-    assert!(last_record(&disk) >= CHUNK, "three records fill a chunk");
+    let mut taught = taught(&disk, 3, 16_300);
+    let mut adapter = open(&disk);
+    for len in [12_000, 10_000] {
+        let new = rows(taught.len() as u64, 1, 4, 8);
+        teach(&mut adapter, &bulky(len), &new, Durability::Now).unwrap();
+        taught.extend(new);
+    }
+    drop(adapter);
+    assert_eq!((last_record(&disk), open(&disk).checkpoint_generation()), (CHUNK, 4), "the fifth begins a chunk");
     for at in [CHUNK + 5, CHUNK + 512 + 7, CHUNK + 512 + 900] {
         let mut files = disk.files();
         files[0][at] ^= 1;
         let disk = Disk::of(files);
         let mut adapter = open(&disk);
         if at > CHUNK + 512 {
-            assert_eq!(adapter.recovery(), Recovery::RolledBack { generation: 3 }, "byte {at}");
-            check(&adapter, &taught[..3]);
-            teach(&mut adapter, &bulky(20_000), &taught[3..], Durability::Now).unwrap();
+            assert_eq!(adapter.recovery(), Recovery::RolledBack { generation: 4 }, "byte {at}");
+            check(&adapter, &taught[..4]);
+            teach(&mut adapter, &bulky(20_000), &taught[4..], Durability::Now).unwrap();
             drop(adapter);
         }
         check(&open(&disk), &taught);
@@ -141,6 +148,44 @@ fn a_damaged_header_of_the_open_chunk_loses_no_row() {
     taught.extend(new);
     drop(adapter);
     check(&open(&disk), &taught);
+}
+
+#[test]
+fn a_damaged_record_of_the_open_chunk_behind_a_checkpoint_leaves_replay_and_learning_goes_on() {
+    let disk = Disk::new(&header());
+    let mut taught = taught(&disk, 2, 20_000);
+    open(&disk).checkpoint().unwrap();
+    let mut files = disk.files();
+    files[0][30_000] ^= 4;
+    let disk = Disk::of(files);
+    for (i, id) in [3, 4].into_iter().enumerate() {
+        let mut adapter = open(&disk);
+        assert_eq!((adapter.damaged_chunks(), adapter.evicted_rows()), (1, 2));
+        let new = rows(taught.len() as u64, 1, 4, 8);
+        teach(&mut adapter, &bulky(20_000), &new, Durability::Now).unwrap();
+        taught.extend(new);
+        assert_eq!(sums_of(&adapter), sums(&taught, 4));
+        assert_eq!((held(&adapter).unwrap().len(), held(&adapter).unwrap()[i].0), (i + 1, id));
+    }
+    assert_eq!(sums_of(&open(&disk)), sums(&taught, 4));
+}
+
+#[test]
+fn a_damaged_record_in_the_middle_of_the_journal_is_refused_and_not_rolled_back() {
+    let disk = Disk::new(&header());
+    let mut adapter = open(&disk);
+    let taught = rows(0, 5, 4, 8);
+    for row in &taught {
+        teach(&mut adapter, &bulky(15_500), std::slice::from_ref(row), Durability::Now).unwrap();
+    }
+    drop(adapter);
+    let mut files = disk.files();
+    files[1].fill(0);
+    check(&open(&Disk::of(files.clone())), &taught);
+    files[0][40_000] ^= 1;
+    for access in [Access::Read, Access::Write] {
+        assert_eq!(refused(files.clone(), access), ErrorKind::Corrupt);
+    }
 }
 
 #[test]
