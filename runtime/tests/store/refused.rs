@@ -59,7 +59,8 @@ fn a_reader_cannot_teach() {
 #[test]
 fn bounds_outside_their_range_are_refused_before_anything_is_made() {
     let dir = tempdir().unwrap();
-    let set: [(&str, fn(&mut Creation)); 13] = [
+    type Change = fn(&mut Creation);
+    let set: [(&str, Change); 13] = [
         ("dim", |c| c.dim = 0),
         ("dim", |c| c.dim = u32::MAX),
         ("bits", |c| c.bits = 3),
