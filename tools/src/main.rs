@@ -2,9 +2,16 @@
 //!
 //! Exit codes: 0 done, 1 unforeseen, 2 usage, and one for each kind of error from 3 on (`wheatear::ErrorKind::exit_code`).
 
+mod classify;
+mod clock;
+mod embed;
 mod export;
+mod inspect;
 mod lab;
 mod onnx;
+mod output;
+mod sounds;
+mod teach;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -22,6 +29,9 @@ struct Cli {
 enum Command {
     /// Turn an ONNX model into a backbone
     Export(Box<export::Args>),
+    Teach(Box<teach::Args>),
+    Classify(Box<classify::Args>),
+    Inspect(inspect::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -31,9 +41,14 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
+    // symphonia warns of every odd tag in a file; what matters of a damaged sound is reported by the commands themselves.
+    let filter = env_logger::Env::default().default_filter_or("warn,symphonia=error");
+    env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
     let result = match Cli::parse().command {
         Command::Export(args) => export::run(&args),
+        Command::Teach(args) => teach::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "wheatear", &mut std::io::stdout());

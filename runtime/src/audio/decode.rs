@@ -340,3 +340,41 @@ fn unreadable(name: &str, e: Symphonia) -> Error {
         .cure("check that it plays elsewhere, then convert it to WAV or FLAC")
         .because(e)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A page with one segment of three bytes (RFC 3533).
+    fn page(flags: u8) -> Vec<u8> {
+        let mut page = b"OggS\0".to_vec();
+        page.push(flags);
+        page.extend([0; 20]);
+        page.extend([1, 3, 7, 7, 7]);
+        page
+    }
+
+    fn is_cut(bytes: &[u8]) -> bool {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        matches!(ogg_end(&mut file).unwrap(), OggEnd::Cut)
+    }
+
+    #[test]
+    fn an_ogg_file_is_whole_when_its_last_page_is_and_carries_the_end_flag() {
+        let whole = [page(2), page(0), page(4)].concat();
+        assert!(!is_cut(&whole));
+        assert!(is_cut(&[page(2), page(0)].concat()), "cut between two pages");
+        for lost in 1..page(4).len() {
+            assert!(is_cut(&whole[..whole.len() - lost]), "{lost} bytes lost");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_not_taken_for_a_cut_ogg_file() {
+        assert!(!is_cut(b"RIFF and so on"));
+    }
+}

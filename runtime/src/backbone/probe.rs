@@ -82,12 +82,17 @@ impl Probe {
             })?;
             values.push((input.name.clone(), tensor));
         }
-        let outputs = self.session.run(values).map_err(|e| {
+        // An output that is an input passed through shares its memory: the inputs must outlive the outputs.
+        let given: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let outputs = self.session.run(given).map_err(|e| {
             Error::new(ErrorKind::Backbone, "the model fails when it is run")
                 .found(one_line(&e.to_string()))
                 .cure("check the input's shape (--input-shape, --dim) against what the model was made for")
         })?;
-        Ok(outputs.iter().filter_map(|(name, value)| array_of(name, &value)).collect())
+        let arrays = outputs.iter().filter_map(|(name, value)| array_of(name, &value)).collect();
+        drop(outputs);
+        drop(values);
+        Ok(arrays)
     }
 }
 

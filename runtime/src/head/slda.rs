@@ -2,8 +2,10 @@
 //! discriminant analysis"): class means and one shared covariance, shrunk towards a multiple of the identity.
 //!
 //! `Sigma = (1 - e) W / (N - C) + e tr(W / (N - C)) / D I`, `score_c = m_c^T Sigma^-1 x - m_c^T Sigma^-1 m_c / 2`.
-//! The scores are log posteriors under equal priors, up to a term all classes share: the temperature is 1.
+//! The scores are log posteriors under equal priors, up to a term all classes share: the temperature is 1. With fewer rows
+//! than components these posteriors are overconfident (see [`crate::head::temperature`]); the ranking is not affected.
 
+use faer::linalg::solvers::Llt;
 use faer::prelude::Solve;
 use faer::{Mat, Side};
 
@@ -60,9 +62,14 @@ pub(crate) fn covariance(moments: &Moments, shrinkage: f64) -> Result<Mat<f64>> 
 /// Cholesky factorisation of a symmetric matrix.
 ///
 /// # Errors
-/// `Learn` when it is not positive definite.
-pub(crate) fn cholesky(matrix: &Mat<f64>, head: &str, cure: &str) -> Result<faer::linalg::solvers::Llt<f64>> {
-    matrix
-        .llt(Side::Lower)
-        .map_err(|e| Error::new(ErrorKind::Learn, "the statistics are not positive definite").at(head).found(format!("{e:?}")).cure(cure))
+/// `Learn` when it is not positive definite, or so nearly singular that rounding decides the solution: a pivot below
+/// 1e-13 of its diagonal entry (factorisations differ in whether they let a pivot of zero pass).
+pub(crate) fn cholesky(matrix: &Mat<f64>, head: &str, cure: &str) -> Result<Llt<f64>> {
+    let bad = |found: String| Error::new(ErrorKind::Learn, "the statistics are not positive definite").at(head).found(found).cure(cure);
+    let factor = matrix.llt(Side::Lower).map_err(|e| bad(format!("{e:?}")))?;
+    let usable = |i: usize| factor.L()[(i, i)].powi(2) > 1e-13 * matrix[(i, i)];
+    match (0..matrix.nrows()).find(|i| !usable(*i)) {
+        Some(i) => Err(bad(format!("no independent variation in dimension {i}"))),
+        None => Ok(factor),
+    }
 }

@@ -7,7 +7,8 @@
 //! `T = sum (w_c - w_k)^T Sigma (w_c - w_k) / sum (w_c - w_k)^T (m_c - m_k)`
 //!
 //! For slda, whose weights are `Sigma^-1 m_c`, this is 1 by construction. Sigma is slda's, with its default shrinkage,
-//! so that few rows do not look like certainty.
+//! so that few rows look less like certainty. The means and the covariance are those of the learned rows themselves: with
+//! fewer rows than components the probabilities are still overconfident, and only held-out rows could say by how much.
 
 use faer::Mat;
 

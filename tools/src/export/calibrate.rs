@@ -1,6 +1,6 @@
 //! Runs a folder of sounds through the pipeline: embeddings for the quantiser, inputs for the comparisons.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,9 +12,8 @@ use wheatear::pipeline::Embedder;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::prepare::Prepared;
+use crate::sounds::sounds_in;
 
-const SOUNDS: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3", "aif", "aiff"];
-const MAX_DEPTH: usize = 32;
 /// Windows whose loudest sample is below this say nothing about the model's range.
 const SILENCE: f32 = 1e-4;
 /// Windows kept to compare graphs on.
@@ -114,31 +113,4 @@ impl Backbone for Probed {
         }
         Ok(())
     }
-}
-
-/// Sound files under `folder`, sorted, at most 32 folders deep; links to folders are not followed.
-fn sounds_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-        for entry in std::fs::read_dir(folder).map_err(|e| Error::io("read the folder of sounds", folder, e))? {
-            let entry = entry.map_err(|e| Error::io("read the folder of sounds", folder, e))?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| Error::io("read", entry.path(), e))?);
-            let is_sound = path.extension().is_some_and(|x| SOUNDS.iter().any(|s| x.eq_ignore_ascii_case(s)));
-            if kind.is_dir() && depth < MAX_DEPTH {
-                walk(&path, depth + 1, found)?;
-            } else if is_sound && path.is_file() {
-                found.push(path);
-            }
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    walk(folder, 0, &mut found)?;
-    found.sort();
-    if found.is_empty() {
-        return Err(Error::new(ErrorKind::Input, "the folder holds no sounds")
-            .at(folder.display())
-            .expected(SOUNDS.join(", "))
-            .cure("give a folder with broad sounds: --calibrate FOLDER"));
-    }
-    Ok(found)
 }

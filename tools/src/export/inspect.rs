@@ -119,7 +119,7 @@ pub fn describe(path: &Path, model: &ModelProto, args: &Args, known: &Settings) 
     {
         near.push((name, near.len()));
     }
-    let names: Vec<&str> = near.iter().map(|(n, _)| *n).collect();
+    let names: Vec<&str> = near.iter().map(|(n, _)| *n).filter(|n| index.producer(n).is_some()).collect();
     let (kinds, shapes, measured) = measure(model, &names, args, known);
     let stated: HashMap<&str, Vec<Dim>> =
         graph.value_info.iter().chain(&graph.output).filter_map(|v| Some((v.name(), shape::dims(v)?))).collect();

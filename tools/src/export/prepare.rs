@@ -237,7 +237,8 @@ fn refuse_other_modalities(input: &ValueInfoProto, known: &Settings) -> Result<(
             .found(format!("'{}' {}", input.name(), Shape(&dims)))
             .cure("pictures are not supported yet; if it takes three spectrograms, wrap it to take one before exporting it"));
     }
-    let wide = dims.iter().enumerate().filter(|(i, d)| !matches!(d, Dim::Fixed(1)) && !(*i == 0 && matches!(d, Dim::Free(_)))).count();
+    let batch = |i: usize, d: &Dim| i == 0 && matches!(d, Dim::Free(_));
+    let wide = dims.iter().enumerate().filter(|(i, d)| **d != Dim::Fixed(1) && !batch(*i, d)).count();
     if wide > 1 {
         return Err(Error::new(ErrorKind::Input, "the model takes features, and it is not said how they are made from sound")
             .found(format!("'{}' {}", input.name(), Shape(&dims)))

@@ -98,6 +98,8 @@ pub fn export(
         whole_probe = Probe::new(&file::encode(&whole)?, false)?;
     }
     let mut bare_probe = Probe::new(&file::encode(&prepared.bare)?, false)?;
+    // Random operators draw the same numbers in both sessions: one run ahead, and they differ.
+    bare_probe.run(&[prepared.bare_values(&check::noise("", &prepared.input_shape, NOISES).values)])?;
     let noises: Vec<Vec<f32>> = (0..NOISES).map(|seed| check::noise("", &prepared.input_shape, seed).values).collect();
     let mut pairs = |inputs: &[Vec<f32>]| {
         let pairs: Vec<(Array, Array)> = inputs.iter().map(|v| (prepared.bare_values(v), prepared.bare_values(v))).collect();
@@ -254,11 +256,19 @@ fn halve(prepared: &Prepared, inputs: &[Vec<f32>]) -> Result<(ModelProto, Half)>
     let mut typed = prepared.model.clone();
     let all: Vec<String> = typed.graph.iter().flat_map(|g| &g.node).flat_map(|n| &n.output).filter(|n| !n.is_empty()).cloned().collect();
     add_outputs(&mut typed, &all.iter().map(String::as_str).collect::<Vec<_>>());
-    let probe = Probe::new(&file::encode(&typed)?, false)?;
+    let mut probe = Probe::new(&file::encode(&typed)?, false)?;
+    let mut largest: HashMap<String, f32> = HashMap::new();
+    for input in inputs {
+        for array in probe.run(&[prepared.values(input)])? {
+            let value = array.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let known = largest.entry(array.name).or_default();
+            *known = known.max(value);
+        }
+    }
     let ends = probe.outputs().into_iter().chain(probe.inputs());
     let kinds: HashMap<String, i32> = ends.filter_map(|o| Some((o.name, o.element?))).collect();
     let mut halved = prepared.model.clone();
-    let conversion = half::convert(&mut halved, &kinds)?;
+    let conversion = half::convert(&mut halved, &kinds, &largest)?;
     let mut full = Probe::new(&file::encode(&prepared.model)?, true)?;
     let mut half = Probe::new(&file::encode(&halved)?, true)?;
     let pairs: Vec<(Array, Array)> = inputs.iter().map(|v| (prepared.values(v), prepared.values(v))).collect();
@@ -373,7 +383,7 @@ impl fmt::Display for Report {
                 writeln!(f, "f16: stayed f32: {}", kept.join(", "))?;
             }
             for (name, largest) in &c.too_large {
-                writeln!(f, "f16: weight '{name}' reaches {largest} and stayed f32")?;
+                writeln!(f, "f16: '{name}' reaches {largest}, too large for f16: what touches it stayed f32")?;
             }
             if c.flushed_to_zero > 0 {
                 writeln!(f, "f16: {} weights are too small and became 0", c.flushed_to_zero)?;

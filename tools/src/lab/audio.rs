@@ -1,20 +1,50 @@
 //! Labelled embeddings from a folder of sounds with one sub-folder a class.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use wheatear::latent::Quantiser;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
+use crate::embed::{BackboneChoice, embed_files, progress, silence_peak};
+use crate::sounds::labelled_in;
 
-/// Embeds every window of every sound below `folder` (the sub-folder's name is the class) with the backbone in
-/// `backbone`: rows are windows in the order of their files' names, the group of a row is its file, and the scale is
-/// that of the manifest's quantiser.
+/// Embeds every window of every sound below `folder` with a backbone: rows are windows in the order of their class and
+/// file, the group of a row is its file, and the scale is that of the manifest's quantiser. Silent windows are left out.
 ///
 /// # Errors
-/// `Missing` in a build without an embedder.
-pub fn embed_folder(folder: &Path, backbone: &Path) -> Result<Data> {
-    Err(Error::new(ErrorKind::Missing, "this build cannot embed sounds")
-        .at(folder.display())
-        .found(format!("backbone {}", backbone.display()))
-        .cure("give embeddings instead: --embeddings FILE.npz"))
+/// Those of the folder, the backbone and its manifest; `Input` when a sound cannot be read, naming it.
+pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
+    let sounds = labelled_in(folder)?;
+    let manifest = backbone.manifest()?;
+    let quantiser = Quantiser::from_manifest(&manifest, Some(8))?;
+    let silence = silence_peak(&manifest);
+    let mut names: Vec<String> = sounds.iter().map(|s| s.class.to_string()).collect();
+    names.dedup();
+    let files: Vec<PathBuf> = sounds.iter().map(|s| s.path.clone()).collect();
+    let dim = quantiser.dim();
+    let (mut x, mut y, mut group) = (Vec::new(), Vec::new(), Vec::new());
+    let bar = progress("embedding", files.len());
+    embed_files(backbone, &files, |i, got| {
+        let got = got?;
+        let class = names.iter().position(|n| n == sounds[i].class.as_str()).unwrap_or(0);
+        let file = files[i].strip_prefix(folder).unwrap_or(&files[i]).display().to_string();
+        for (window, embedding) in got.windows.iter().zip(got.embeddings.chunks_exact(dim)) {
+            if window.peak >= silence {
+                x.extend_from_slice(embedding);
+                y.push(class as i128);
+                group.push(file.clone());
+            }
+        }
+        bar.inc(1);
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    let name = folder.file_name().map_or_else(|| "sounds".to_owned(), |n| n.to_string_lossy().into_owned());
+    if y.is_empty() {
+        return Err(Error::new(ErrorKind::Input, "every sound in the folder is silent").at(folder.display()));
+    }
+    let mut data = Data::new(&name, dim, x, &y, &names, group)?;
+    data.scale = Some(quantiser.scale().to_vec());
+    Ok(data)
 }

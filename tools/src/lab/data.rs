@@ -216,3 +216,7 @@ fn texts<R: Read + Seek>(zip: &mut NpzArchive<R>, at: &str, name: &str) -> Resul
     let cure = "save text as numpy's 'U' type: numpy.array(LIST, dtype=str)";
     Err(wrong(at, name, "text ('U') or integers", file.dtype().descr()).cure(cure))
 }
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

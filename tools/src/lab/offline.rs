@@ -213,7 +213,7 @@ mod tests {
             let mut shifted = |h: f64| {
                 let mut v = w.clone();
                 v[i] += h;
-                f.evaluate(&v, &mut vec![0.0; 15])
+                f.evaluate(&v, &mut [0.0; 15])
             };
             let slope = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
             assert!((slope - g[i]).abs() < 1e-7, "{i}: {slope} {}", g[i]);

@@ -1,6 +1,6 @@
 //! The pictures of an evaluation, as SVG: accuracy curves, task matrices and confusion matrices.
 //!
-//! Ink and grid have two marker colours that a style sheet maps to light and dark themes ([`STYLE`]); the data's colours
+//! Ink and grid have two colours of their own, which a style sheet maps to light and dark themes where it is heeded ([`STYLE`]); the data's colours
 //! are readable on both.
 
 use plotters::prelude::*;
@@ -10,14 +10,14 @@ use wheatear::{Error, ErrorKind, Result};
 use super::metrics::{Matrix, mean, spread};
 use super::results::Results;
 
-const INK: RGBColor = RGBColor(1, 2, 3);
-const GRID: RGBColor = RGBColor(1, 2, 4);
+const INK: RGBColor = RGBColor(28, 33, 40);
+const GRID: RGBColor = RGBColor(213, 217, 224);
 const OFFLINE: RGBColor = RGBColor(134, 138, 148);
 
-/// Maps the marker colours to a theme; the variables are set by the page or by [`standalone`].
+/// Maps ink and grid to a theme; the variables are set by [`THEME`].
 pub const STYLE: &str = r##"svg text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-[fill="#010203"]{fill:var(--ink)}[stroke="#010203"]{stroke:var(--ink)}
-[fill="#010204"]{fill:var(--grid)}[stroke="#010204"]{stroke:var(--grid)}"##;
+[fill="#1C2128"]{fill:var(--ink)}[stroke="#1C2128"]{stroke:var(--ink)}
+[fill="#D5D9E0"]{fill:var(--grid)}[stroke="#D5D9E0"]{stroke:var(--grid)}"##;
 
 /// Light theme, and dark where the reader prefers it.
 pub const THEME: &str = ":root{--ink:#1c2128;--grid:#d5d9e0;--paper:#ffffff}
@@ -32,11 +32,12 @@ fn colour(head: &str) -> RGBColor {
     }
 }
 
-/// A picture that stands alone: with its theme and background inside.
+/// A picture that stands alone: with its background, and literal colours for a dark theme, since not every viewer knows
+/// style variables.
 pub fn standalone(svg: &str) -> String {
-    let inside = format!(
-        "<style>{THEME}\n{STYLE}\n.paper{{fill:var(--paper)}}</style><rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>"
-    );
+    let style = r##"@media(prefers-color-scheme:dark){.paper{fill:#14171c}[fill="#1C2128"]{fill:#e4e7ec}
+[stroke="#1C2128"]{stroke:#e4e7ec}[fill="#D5D9E0"]{fill:#3d434e}[stroke="#D5D9E0"]{stroke:#3d434e}}"##;
+    let inside = format!("<style>{style}</style><rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>");
     match svg.find("<svg").and_then(|start| svg[start..].find('>').map(|end| start + end + 1)) {
         Some(at) => format!("{}\n{inside}{}", &svg[..at], &svg[at..]),
         None => svg.to_owned(),
@@ -65,7 +66,7 @@ fn label(size: u32, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
 /// `Input` when the picture cannot be drawn.
 pub fn curves(results: &Results) -> Result<String> {
     let (width, height) = (760, 440);
-    let (left, right, top, bottom) = (64, width - 150, 54, height - 56);
+    let (left, right, top, bottom) = (64, width - 150, 64, height - 56);
     let per_task = results.settings.classes_per_task as usize;
     let tasks = results.heads.iter().flat_map(|(_, runs)| runs.iter().map(|o| o.curve.len())).max().unwrap_or(1);
     let learned = |t: usize| ((t + 1) * per_task).min(results.classes.len());
@@ -91,7 +92,7 @@ pub fn curves(results: &Results) -> Result<String> {
         let middle = (left + right) / 2;
         area.draw(&Text::new("classes learned so far", (middle, height - 24), label(13, INK, HPos::Center, VPos::Top)))?;
         area.draw(&Text::new(
-            format!("mean per-class accuracy on all classes learned so far; band: +- 1 sd over {} runs", results.settings.runs),
+            format!("mean per-class accuracy on all classes learned so far; band: ± 1 sd over {} runs", results.settings.runs),
             (left, 36),
             label(12, INK, HPos::Left, VPos::Top),
         ))?;

@@ -114,6 +114,7 @@ impl Results {
                 "forgetting_max": s.forgetting_max,
                 "offline": { "accuracy": offline, "runs": self.offline, "c": self.offline_c },
                 "differences": s.differences,
+                "differences_interval": "95 %, corrected resampled t (Nadeau & Bengio 2003): the runs share rows",
                 "learning_rate": match candidate { Candidate::Naive(rate) => Some(*rate), Candidate::Solved(_) => None },
                 "settings": self.settings,
                 "runs": runs,

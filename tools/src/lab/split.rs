@@ -192,3 +192,83 @@ pub fn write(path: &Path, splits: &[Split]) -> Result<()> {
         .collect::<Result<_>>()?;
     std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).map_err(|e| Error::io("write", path, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 60 rows, 5 classes, 30 groups of 2 rows.
+    fn data() -> Data {
+        let y: Vec<i128> = (0..60).map(|i| i / 2 % 5).collect();
+        let names: Vec<String> = (0..5).map(|c| format!("class {c}")).collect();
+        let group = (0..60).map(|i| format!("g{}", i / 2)).collect();
+        Data::new("t", 2, (0..120).map(|i| (i * i % 17) as f32 + 1.0).collect(), &y, &names, group).unwrap()
+    }
+
+    #[test]
+    fn folds_keep_groups_whole_and_classes_balanced() {
+        let d = data();
+        let group = d.group_ids();
+        let folds = stratified_group_folds(&d.y, &group, 3, &mut generator(1, 0));
+        for g in 0..30 {
+            let of: Vec<usize> = (0..60).filter(|i| group[*i] == g).map(|i| folds[i]).collect();
+            assert!(of.windows(2).all(|w| w[0] == w[1]));
+        }
+        for c in 0..5 {
+            for f in 0..3 {
+                assert_eq!((0..60).filter(|i| d.y[*i] == c && folds[*i] == f).count(), 4, "class {c} fold {f}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_splits_and_each_row_is_tested_once_a_seed() {
+        let d = data();
+        let splits = make(&d, 3, 2, 2);
+        assert_eq!(splits, make(&d, 3, 2, 2));
+        assert_ne!(splits[0].test, splits[3].test);
+        for seed in 0..2 {
+            let mut tested: Vec<usize> = splits.iter().filter(|s| s.seed == seed).flat_map(|s| s.test.clone()).collect();
+            tested.sort_unstable();
+            assert_eq!(tested, (0..60).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn chunks_do_not_cross_tasks_and_keep_the_order() {
+        let d = data();
+        for split in make(&d, 3, 1, 2) {
+            let s = stream(&split, &d.y, 2, 16).unwrap();
+            assert_eq!(s.tasks.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+            assert_eq!(s.chunks.concat().concat(), split.train);
+            assert!(s.chunks.iter().zip(&s.tasks).all(|(c, t)| c.concat().iter().all(|i| t.contains(&d.y[*i]))));
+            let mut mixed = split.clone();
+            mixed.train.reverse();
+            mixed.train.swap(0, 39);
+            assert!(stream(&mixed, &d.y, 2, 16).unwrap_err().to_string().contains("do not follow each other"));
+        }
+    }
+
+    #[test]
+    fn splits_survive_their_file_and_wrong_files_are_refused() {
+        let d = data();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("splits.json");
+        let splits = make(&d, 3, 1, 2);
+        write(&path, &splits).unwrap();
+        assert_eq!(read(&path, &d).unwrap(), splits);
+        for (text, part) in [
+            ("no json", "not a file of splits"),
+            ("[]", "no split"),
+            (r#"[{"seed":0,"fold":0,"train":[0,1],"test":[]}]"#, "no rows"),
+            (r#"[{"seed":0,"fold":0,"train":[0,60],"test":[2]}]"#, "does not exist"),
+            (r#"[{"seed":0,"fold":0,"train":[0,0],"test":[2]}]"#, "twice"),
+            (r#"[{"seed":0,"fold":0,"train":[0,2],"test":[2]}]"#, "twice"),
+            (r#"[{"seed":0,"fold":0,"train":[0],"test":[1]}]"#, "both learned and tested"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let e = read(&path, &d).unwrap_err();
+            assert!(e.to_string().contains(part), "{part}: {e}");
+        }
+    }
+}

@@ -4,7 +4,9 @@
 //! than eleven bits or on more than five of exponent: logarithms, powers, roots, divisions, sums over many values,
 //! normalisations, softmax, recurrences, resampling, and whatever has a subgraph or another domain. So do two more:
 //! the front end inside a graph (all that leads to its first logarithm: a power spectrum spans more than f16 holds),
-//! and operators whose weights go beyond 65504. The graph's inputs and outputs stay f32.
+//! and operators with weights beyond 65504 or with measured values beyond a quarter of that. The values have to be
+//! measured in f32: ONNX Runtime's CPU kernels compute many f16 operators in f32 and would not show an overflow that
+//! other devices have. The graph's inputs and outputs stay f32.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,6 +26,8 @@ pub const HALF_OPERATORS: &[&str] = &[
 ];
 
 const LARGEST: f32 = 65504.0;
+/// Values measured on some sounds leave this much room for louder ones.
+const HEADROOM: f32 = 4.0;
 
 /// What a conversion did.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -34,25 +38,25 @@ pub struct HalfReport {
     pub float_nodes: BTreeMap<String, usize>,
     /// Weights stored as f16.
     pub half_weights: usize,
-    /// Weights beyond 65504 that stayed f32, with their largest magnitude.
+    /// Weights and intermediate tensors too large for f16, with their largest magnitude; what touches them stayed f32.
     pub too_large: BTreeMap<String, f32>,
     /// Weights other than 0 that became 0 in f16.
     pub flushed_to_zero: usize,
 }
 
 /// Converts `model`; `kinds` gives the element type of every tensor of the main graph that a node makes or that is an
-/// input, as the runtime infers them.
+/// input, as the runtime infers them; `largest` the magnitudes that were measured.
 ///
 /// # Errors
 /// `Input` when a weight's bytes do not fit its shape.
-pub fn convert(model: &mut ModelProto, kinds: &HashMap<String, i32>) -> Result<HalfReport> {
+pub fn convert(model: &mut ModelProto, kinds: &HashMap<String, i32>, largest: &HashMap<String, f32>) -> Result<HalfReport> {
     let Some(graph) = &mut model.graph else {
         return Err(Error::new(ErrorKind::Input, "the model holds no graph"));
     };
     hoist_constants(graph);
     let mut report = HalfReport::default();
     let suffix = unused_suffix(graph);
-    let chosen = choose(graph, kinds, &mut report)?;
+    let chosen = choose(graph, kinds, largest, &mut report)?;
 
     let initial: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name(), t)).collect();
     let is_float = |name: &str| match initial.get(name) {
@@ -116,7 +120,12 @@ pub fn convert(model: &mut ModelProto, kinds: &HashMap<String, i32>) -> Result<H
 }
 
 /// Indices of the nodes to convert.
-fn choose(graph: &GraphProto, kinds: &HashMap<String, i32>, report: &mut HalfReport) -> Result<HashSet<usize>> {
+fn choose(
+    graph: &GraphProto,
+    kinds: &HashMap<String, i32>,
+    largest: &HashMap<String, f32>,
+    report: &mut HalfReport,
+) -> Result<HashSet<usize>> {
     let initial: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name(), t)).collect();
     let front_end = front_end(graph);
     let mut chosen = HashSet::new();
@@ -128,10 +137,16 @@ fn choose(graph: &GraphProto, kinds: &HashMap<String, i32>, report: &mut HalfRep
             continue;
         }
         let mut fits = true;
+        for name in node.input.iter().chain(&node.output) {
+            if let Some(value) = largest.get(name).filter(|v| **v > LARGEST / HEADROOM) {
+                report.too_large.insert(name.clone(), *value);
+                fits = false;
+            }
+        }
         for tensor in node.input.iter().filter_map(|n| initial.get(n.as_str())).filter(|t| t.data_type() == DataType::Float as i32) {
-            let largest = tensor.f32_values()?.iter().fold(0f32, |m, v| m.max(v.abs()));
-            if largest > LARGEST {
-                report.too_large.insert(tensor.name().to_string(), largest);
+            let value = tensor.f32_values()?.iter().fold(0f32, |m, v| m.max(v.abs()));
+            if value > LARGEST {
+                report.too_large.insert(tensor.name().to_string(), value);
                 fits = false;
             }
         }
@@ -242,7 +257,7 @@ mod tests {
     fn weights_become_f16_and_softmax_stays_f32() {
         let mut model = mlp_classifier();
         let kinds = kinds(&model);
-        let report = convert(&mut model, &kinds).unwrap();
+        let report = convert(&mut model, &kinds, &HashMap::new()).unwrap();
         assert_eq!(ops(&model), ["Cast", "Gemm", "Relu", "Gemm", "Cast", "Softmax"]);
         assert_eq!((report.half_nodes, report.half_weights), (3, 4));
         assert_eq!(report.float_nodes, BTreeMap::from([("Softmax".to_string(), 1)]));
@@ -258,17 +273,26 @@ mod tests {
         let g = model.graph.as_mut().unwrap();
         g.initializer[2] = TensorProto::from_f32("w2", &[16, 5], &[70000.0; 80]);
         g.initializer[1] = TensorProto::from_f32("b1", &[16], &[1e-9; 16]);
-        let report = convert(&mut model, &kinds).unwrap();
+        let report = convert(&mut model, &kinds, &HashMap::new()).unwrap();
         assert_eq!(report.too_large, BTreeMap::from([("w2".to_string(), 70000.0)]));
         assert_eq!(report.flushed_to_zero, 16);
         assert_eq!(ops(&model), ["Cast", "Gemm", "Relu", "Cast", "Gemm", "Softmax"]);
     }
 
     #[test]
+    fn what_touches_a_tensor_measured_too_large_stays_f32() {
+        let mut model = mlp_classifier();
+        let kinds = kinds(&model);
+        let report = convert(&mut model, &kinds, &HashMap::from([("h".to_string(), 20000.0), ("hidden".to_string(), 16000.0)])).unwrap();
+        assert_eq!(report.too_large, BTreeMap::from([("h".to_string(), 20000.0)]));
+        assert_eq!(ops(&model), ["Gemm", "Relu", "Cast", "Gemm", "Cast", "Softmax"]);
+    }
+
+    #[test]
     fn a_subgraph_reads_the_f32_form_under_the_old_name() {
         let mut model = if_classifier();
         let kinds = kinds(&model);
-        convert(&mut model, &kinds).unwrap();
+        convert(&mut model, &kinds, &HashMap::new()).unwrap();
         assert_eq!(ops(&model), ["Cast", "Relu", "Cast", "If", "Cast", "MatMul", "Cast"]);
         let g = model.graph.unwrap();
         assert_eq!(g.node[2].output, ["h"]);
@@ -285,7 +309,7 @@ mod tests {
         g.node[2].input[0] = "x2".into();
         g.initializer.push(weights("mel", &[64, 16]));
         let kinds = kinds(&model);
-        convert(&mut model, &kinds).unwrap();
+        convert(&mut model, &kinds, &HashMap::new()).unwrap();
         assert_eq!(ops(&model), ["MatMul", "Log", "Cast", "Gemm", "Relu", "Gemm", "Cast", "Softmax"]);
     }
 }

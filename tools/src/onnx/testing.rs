@@ -15,8 +15,8 @@ pub fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     }
 }
 
-pub fn int(name: &str, i: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), i: Some(i), r#type: Some(AttributeType::Int as i32), ..AttributeProto::default() }
+pub fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    AttributeProto { name: Some(name.into()), ints: ints.to_vec(), r#type: Some(AttributeType::Ints as i32), ..AttributeProto::default() }
 }
 
 /// An f32 value; a dimension is a number, a name, or `?`.
@@ -156,6 +156,6 @@ pub fn exercise(mut model: ModelProto) {
     });
     let _ = super::metadata::Essentials::read(&model);
     let kinds = graph.node.iter().flat_map(|n| &n.output).chain([&"x".to_string()]).map(|n| (n.clone(), DataType::Float as i32)).collect();
-    let _ = super::half::convert(&mut model.clone(), &kinds);
+    let _ = super::half::convert(&mut model.clone(), &kinds, &Default::default());
     let _ = cut::cut(&mut model, "chosen", None);
 }

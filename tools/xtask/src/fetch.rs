@@ -3,7 +3,7 @@
 //! Nothing here knows a host or a URL: pip and apt ask whatever they are configured to ask.
 
 use crate::assets::{Kind, Package, Places, SystemPackage};
-use crate::process::{quiet, succeeds};
+use crate::process::{quiet, quoted, succeeds};
 use crate::step::{Progress, list_files};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -46,23 +46,25 @@ fn fetch_deb(package: &Package, into: &Path, mut tick: impl FnMut()) -> Result<(
     get.args(["download", "--quiet", "--quiet", &wanted]).current_dir(into);
     let Err(first) = quiet(&mut get, &mut tick) else { return Ok(()) };
     // Usually the lists of packages are missing (a fresh container) or old.
-    as_root(&["apt-get", "update", "--quiet", "--quiet"]).with_context(|| format!("{first:#}"))?;
+    apt_as_root(&["update"]).with_context(|| format!("{first:#}"))?;
     quiet(&mut get, tick).with_context(|| format!("apt knows no {wanted} (it is in Debian 12 and Ubuntu 24.04's universe)"))
 }
 
-/// Runs a command as root: directly, or through `sudo` where that asks for no password.
-fn as_root(words: &[&str]) -> Result<()> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
-    let mut command = match is_root {
-        true => Command::new(words[0]),
-        false if succeeds(Command::new("sudo").args(["-n", "true"])) => {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["-n", words[0]]);
-            sudo
-        }
-        false => bail!("this user may not do it; run `sudo {}`, then the same command again", words.join(" ")),
+/// What makes a command run as root without asking anything: nothing for root itself, `sudo -n` where it may; else `None`.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    if Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0") {
+        return Some(&[]);
+    }
+    succeeds(Command::new("sudo").args(["-n", "true"])).then_some(&["sudo", "-n"])
+}
+
+/// Runs `apt-get` with `args` as root.
+fn apt_as_root(args: &[&str]) -> Result<()> {
+    let Some(prefix) = root_prefix() else {
+        bail!("this user may not run apt-get {0}: run `sudo apt-get {0}`, then the same command again", args.join(" "));
     };
-    quiet(command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"), || ())
+    let words = [prefix, &["apt-get", "--quiet", "--quiet"], args].concat();
+    quiet(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"), || ())
 }
 
 /// Makes sure that `package` is on the machine; returns whether it had to be installed.
@@ -80,16 +82,17 @@ pub fn ensure_system(package: &SystemPackage, offline: bool) -> Result<bool> {
         bail!("{}: install it, or run once without --offline", missing());
     }
     if !succeeds(Command::new("apt-get").arg("--version")) {
-        bail!(
-            "{}, and this system has no apt: install what your system calls it, so that `{}` succeeds",
-            missing(),
-            package.probe.join(" ")
-        );
+        let probe = package.probe.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ");
+        bail!("{}, and this system has no apt: install what your system calls it, so that `{probe}` succeeds", missing());
     }
-    let install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", &package.name];
-    if as_root(&install).is_err() {
-        as_root(&["apt-get", "update", "--quiet", "--quiet"]).with_context(missing)?;
-        as_root(&install).with_context(missing)?;
+    if root_prefix().is_none() {
+        let name = &package.name;
+        bail!("{}: run `sudo apt-get update && sudo apt-get install --yes {name}`, then the same command again", missing());
+    }
+    let install = ["install", "--yes", "--no-install-recommends", &package.name];
+    if apt_as_root(&install).is_err() {
+        apt_as_root(&["update"]).with_context(missing)?;
+        apt_as_root(&install).with_context(missing)?;
     }
     if !there() {
         bail!("{} was installed, but `{}` still fails", package.name, package.probe.join(" "));

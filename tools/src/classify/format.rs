@@ -1,0 +1,270 @@
+//! Formats of what was heard: for a person, for programs, for Raven and for Audacity.
+
+use clap::ValueEnum;
+use serde::Serialize;
+use wheatear::event::{Event, Level, What};
+use wheatear::units::Moment;
+
+/// Output format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A line a file
+    Table,
+    /// A line a window
+    Csv,
+    /// Everything
+    Json,
+    /// Events of the runtime, a line of JSON each
+    Events,
+    /// Raven selection table
+    Raven,
+    /// Audacity labels
+    Audacity,
+}
+
+/// One window.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Window {
+    /// Begin in seconds.
+    pub begin_s: f64,
+    /// End in seconds.
+    pub end_s: f64,
+    /// The most probable class; none when the window is silent.
+    pub class: Option<String>,
+    /// Its probability among the known classes.
+    pub probability: f32,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Heard {
+    /// Path as given.
+    pub file: String,
+    /// Length in seconds.
+    pub seconds: f64,
+    /// What was lost of a damaged file.
+    pub damage: Option<String>,
+    /// Up to three classes by mean probability over the windows that are not silent, most probable first.
+    pub ranked: Vec<(String, f32)>,
+    /// Its windows.
+    pub windows: Vec<Window>,
+}
+
+/// How it came to be.
+pub struct Made {
+    /// Windows less probable than this make no stretch.
+    pub min_probability: f32,
+    /// When.
+    pub at: Moment,
+    /// Generation of the adapter.
+    pub generation: u64,
+}
+
+/// Consecutive windows of one class.
+struct Stretch<'a> {
+    begin_s: f64,
+    end_s: f64,
+    class: &'a str,
+    probability: f32,
+}
+
+impl Format {
+    /// True when several sounds cannot share one file.
+    pub fn one_file_each(self) -> bool {
+        matches!(self, Format::Raven | Format::Audacity)
+    }
+
+    /// End of the name of a file in this format.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Format::Table => ".txt",
+            Format::Csv => ".csv",
+            Format::Json => ".json",
+            Format::Events => ".jsonl",
+            Format::Raven => ".selections.txt",
+            Format::Audacity => ".labels.txt",
+        }
+    }
+
+    /// The text of `heard`.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn all(self, heard: &[Heard], made: &Made) -> anyhow::Result<String> {
+        Ok(match self {
+            Format::Table => table(heard),
+            Format::Csv => csv(heard)?,
+            Format::Json => format!("{}\n", serde_json::to_string_pretty(heard)?),
+            Format::Events => events(heard, made)?,
+            Format::Raven => raven(heard, made.min_probability),
+            Format::Audacity => audacity(heard, made.min_probability),
+        })
+    }
+}
+
+fn table(heard: &[Heard]) -> String {
+    let width = heard.iter().map(|h| h.file.chars().count()).max().unwrap_or(0).min(60);
+    let mut text = String::new();
+    for h in heard {
+        let name: String = match h.file.char_indices().nth_back(width.saturating_sub(1)) {
+            Some((at, _)) if h.file.chars().count() > width => format!("…{}", h.file[at..].chars().skip(1).collect::<String>()),
+            _ => h.file.clone(),
+        };
+        let mut ranked = h.ranked.iter();
+        let first = ranked.next().map_or_else(|| "(silence)".to_owned(), |(c, p)| format!("{c} {:.0} %", p * 100.0));
+        let others: Vec<String> = ranked.filter(|(_, p)| *p >= 0.01).map(|(c, p)| format!("{c} {:.0} %", p * 100.0)).collect();
+        text += format!("{name:<width$}  {:>7.1} s  {first:<28} {}", h.seconds, others.join(", ")).trim_end();
+        text += &h.damage.as_ref().map_or(String::new(), |d| format!("  [damaged: {d}]"));
+        text.push('\n');
+    }
+    text
+}
+
+fn csv(heard: &[Heard]) -> anyhow::Result<String> {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    out.write_record(["file", "begin_s", "end_s", "class", "probability"])?;
+    for (h, w) in heard.iter().flat_map(|h| h.windows.iter().map(move |w| (h, w))) {
+        let (class, p) = (w.class.as_deref().unwrap_or(""), format!("{:.4}", w.probability));
+        out.write_record([&h.file, &format!("{:.3}", w.begin_s), &format!("{:.3}", w.end_s), class, &p])?;
+    }
+    Ok(String::from_utf8(out.into_inner()?)?)
+}
+
+fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut tell = |what: What| {
+        text += &serde_json::to_string(&Event::new(made.at, made.generation, what))?;
+        text.push('\n');
+        anyhow::Ok(())
+    };
+    for h in heard {
+        for s in stretches(h, made.min_probability) {
+            let (source, class) = (h.file.clone(), s.class.to_owned());
+            tell(What::Heard { source, begin_s: s.begin_s, end_s: s.end_s, class, probability: s.probability, unknown: None })?;
+        }
+        if let Some(damage) = &h.damage {
+            tell(What::Notice { level: Level::Warning, source: h.file.clone(), text: format!("damaged: {damage}") })?;
+        }
+    }
+    Ok(text)
+}
+
+/// Windows of at least `min_probability` joined while they touch and agree; the probability is the largest of them.
+fn stretches(heard: &Heard, min_probability: f32) -> Vec<Stretch<'_>> {
+    let mut all: Vec<Stretch<'_>> = Vec::new();
+    for w in &heard.windows {
+        let Some(class) = w.class.as_deref().filter(|_| w.probability >= min_probability) else { continue };
+        match all.last_mut() {
+            Some(last) if last.class == class && w.begin_s <= last.end_s + 1e-9 => {
+                last.end_s = w.end_s;
+                last.probability = last.probability.max(w.probability);
+            }
+            _ => all.push(Stretch { begin_s: w.begin_s, end_s: w.end_s, class, probability: w.probability }),
+        }
+    }
+    all
+}
+
+/// Tab-separated text has no quoting: tabs and line ends in a name would break the table.
+fn cell(text: &str) -> String {
+    text.replace(['\t', '\n', '\r'], " ")
+}
+
+fn raven(heard: &[Heard], min_probability: f32) -> String {
+    let mut text = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\tConfidence\n".to_owned();
+    for h in heard {
+        let file = h.file.rsplit('/').next().unwrap_or(&h.file);
+        for (i, s) in stretches(h, min_probability).iter().enumerate() {
+            let (n, class) = (i + 1, cell(s.class));
+            text += &format!("{n}\tWaveform 1\t1\t{:.3}\t{:.3}\t{}\t{class}\t{:.4}\n", s.begin_s, s.end_s, cell(file), s.probability);
+        }
+    }
+    text
+}
+
+fn audacity(heard: &[Heard], min_probability: f32) -> String {
+    let mut text = String::new();
+    for s in heard.iter().flat_map(|h| stretches(h, min_probability)) {
+        text += &format!("{:.6}\t{:.6}\t{} {:.2}\n", s.begin_s, s.end_s, cell(s.class), s.probability);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(min_probability: f32) -> Made {
+        Made { min_probability, at: Moment::UNKNOWN, generation: 7 }
+    }
+
+    fn heard() -> Heard {
+        let w = |begin_s, class: Option<&str>, probability| Window {
+            begin_s,
+            end_s: begin_s + 1.0,
+            class: class.map(str::to_owned),
+            probability,
+        };
+        let windows = vec![
+            w(0.0, Some("wren"), 0.9),
+            w(0.5, Some("wren"), 0.7),
+            w(1.0, Some("robin\tx"), 0.4),
+            w(1.5, None, 0.0),
+            w(4.0, Some("wren"), 0.6),
+        ];
+        Heard {
+            file: "a/みそさざい, 1.wav".into(),
+            seconds: 5.0,
+            damage: None,
+            ranked: vec![("wren".into(), 0.7), ("robin".into(), 0.2)],
+            windows,
+        }
+    }
+
+    #[test]
+    fn raven_and_audacity_join_touching_windows_of_one_class_and_drop_the_unsure() {
+        let raven = Format::Raven.all(&[heard()], &made(0.5)).unwrap();
+        assert_eq!(
+            raven.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "1\tWaveform 1\t1\t0.000\t1.500\tみそさざい, 1.wav\twren\t0.9000",
+                "2\tWaveform 1\t1\t4.000\t5.000\tみそさざい, 1.wav\twren\t0.6000"
+            ]
+        );
+        let audacity = Format::Audacity.all(&[heard()], &made(0.3)).unwrap();
+        assert_eq!(audacity.lines().collect::<Vec<_>>()[1], "1.000000\t2.000000\trobin x 0.40");
+    }
+
+    #[test]
+    fn events_are_one_line_each_in_the_runtimes_schema() {
+        let damaged = Heard { damage: Some("cut off at 2 s".into()), ..heard() };
+        let text = Format::Events.all(&[damaged], &made(0.5)).unwrap();
+        let events: Vec<Event> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(events.len(), 3);
+        assert!(
+            matches!(&events[0].what, What::Heard { class, end_s, .. } if class == "wren" && *end_s == 1.5) && events[0].generation == 7
+        );
+        assert!(matches!(&events[2].what, What::Notice { level: Level::Warning, text, .. } if text.contains("2 s")));
+    }
+
+    #[test]
+    fn csv_and_json_hold_every_window_and_can_be_read_back() {
+        let text = Format::Csv.all(&[heard()], &made(0.5)).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let rows: Vec<csv::StringRecord> = reader.records().map(|r| r.unwrap()).collect();
+        assert_eq!(rows.len(), 5);
+        assert_eq!((&rows[2][0], &rows[2][3]), ("a/みそさざい, 1.wav", "robin\tx"));
+        let json: serde_json::Value = serde_json::from_str(&Format::Json.all(&[heard()], &made(0.5)).unwrap()).unwrap();
+        assert_eq!(json[0]["windows"].as_array().unwrap().len(), 5);
+        assert!(json[0]["windows"][3]["class"].is_null());
+    }
+
+    #[test]
+    fn the_table_says_silence_and_shortens_long_names_from_the_left() {
+        let silent = Heard { ranked: vec![], file: format!("{}wren.wav", "x/".repeat(60)), ..heard() };
+        let text = Format::Table.all(&[silent, heard()], &made(0.5)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with('…') && lines[0].contains("wren.wav") && lines[0].contains("(silence)"), "{text}");
+        assert!(lines[1].contains("wren 70 %") && lines[1].ends_with("robin 20 %"), "{text}");
+    }
+}

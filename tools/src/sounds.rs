@@ -1,0 +1,190 @@
+//! Sounds on disk: which files are sounds, and which class each belongs to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wheatear::learn::ClassName;
+use wheatear::{Error, ErrorKind, Result};
+
+const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3", "aif", "aiff"];
+const MAX_DEPTH: usize = 32;
+/// Name of the optional list inside a folder of sounds: lines of `file,class`.
+pub const LABELS_FILE: &str = "labels.csv";
+
+/// A sound and its class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub class: ClassName,
+}
+
+/// True when the name ends like a sound's.
+pub fn is_sound(path: &Path) -> bool {
+    path.extension().is_some_and(|x| EXTENSIONS.iter().any(|s| x.eq_ignore_ascii_case(s)))
+}
+
+/// Sounds under `folder`, sorted, at most 32 folders deep; links to folders are not followed, hidden files are left out.
+///
+/// # Errors
+/// `Missing` or `Storage` when a folder cannot be read, `Input` when there are no sounds.
+pub fn sounds_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    walk(folder, 0, &mut found)?;
+    found.sort();
+    if found.is_empty() {
+        return Err(Error::new(ErrorKind::Input, "the folder holds no sounds").at(folder.display()).expected(EXTENSIONS.join(", ")));
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io("read the folder of sounds", folder, e))? {
+        let entry = entry.map_err(|e| Error::io("read the folder of sounds", folder, e))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(|e| Error::io("read", entry.path(), e))?);
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if kind.is_dir() && depth < MAX_DEPTH {
+            walk(&path, depth + 1, found)?;
+        } else if is_sound(&path) && path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The sounds of `folder` with their classes: from its `labels.csv` when there is one, else the class is the name of the
+/// sub-folder. Sorted by class, then by path.
+///
+/// # Errors
+/// `Input` when there are no classes, a class name is not usable, or a line of the list is wrong; `Missing` when a listed
+/// file is not there.
+pub fn labelled_in(folder: &Path) -> Result<Vec<Labelled>> {
+    let list = folder.join(LABELS_FILE);
+    let mut all = if list.is_file() { from_list(folder, &list)? } else { from_folders(folder)? };
+    all.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
+    Ok(all)
+}
+
+fn from_folders(folder: &Path) -> Result<Vec<Labelled>> {
+    let mut all = Vec::new();
+    let mut spelled: BTreeMap<ClassName, PathBuf> = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io("read the folder of classes", folder, e))? {
+        let path = entry.map_err(|e| Error::io("read the folder of classes", folder, e))?.path();
+        let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+        if !path.is_dir() || hidden {
+            continue;
+        }
+        let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| {
+            Error::new(ErrorKind::Input, "a folder's name is not UTF-8, so it cannot name a class").at(path.display()).cure("rename it")
+        })?;
+        let class = ClassName::new(name).map_err(|e| e.cure("rename the folder, or list the sounds in labels.csv"))?;
+        let mut sounds = Vec::new();
+        walk(&path, 1, &mut sounds)?;
+        if sounds.is_empty() {
+            log::warn!("{}: no sounds in this class, left out", path.display());
+            continue;
+        }
+        if let Some(other) = spelled.insert(class.clone(), path.clone()) {
+            return Err(Error::new(ErrorKind::Input, "two folders name the same class")
+                .at(format!("{} and {}", other.display(), path.display()))
+                .cure("merge them"));
+        }
+        all.extend(sounds.into_iter().map(|path| Labelled { path, class: class.clone() }));
+    }
+    if all.is_empty() {
+        return Err(Error::new(ErrorKind::Input, "no classes in this folder")
+            .at(folder.display())
+            .expected("one sub-folder a class with sounds in it, or a labels.csv of lines file,class")
+            .cure("for instance: birds/wren/a.wav, birds/robin/b.mp3, then give birds"));
+    }
+    Ok(all)
+}
+
+fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(list).map_err(|e| bad_line(list, 1, &e.to_string()))?;
+    let header = reader.headers().map_err(|e| bad_line(list, 1, &e.to_string()))?.clone();
+    let column = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
+    let (Some(file), Some(class)) = (column("file"), column("class")) else {
+        return Err(bad_line(list, 1, &format!("columns {}", header.iter().collect::<Vec<_>>().join(", "))));
+    };
+    let mut all = Vec::new();
+    for (i, record) in reader.records().enumerate() {
+        let line = i + 2;
+        let record = record.map_err(|e| bad_line(list, line, &e.to_string()))?;
+        let (Some(file), Some(class)) = (record.get(file), record.get(class)) else {
+            return Err(bad_line(list, line, "too few columns"));
+        };
+        let path = folder.join(file);
+        if !path.is_file() {
+            return Err(Error::new(ErrorKind::Missing, "a listed sound is not there")
+                .at(format!("{} line {line}: {}", list.display(), path.display()))
+                .cure("correct the list; paths are relative to its folder"));
+        }
+        all.push(Labelled { path, class: ClassName::new(class).map_err(|e| e.at(format!("{} line {line}", list.display())))? });
+    }
+    if all.is_empty() {
+        return Err(bad_line(list, 2, "no sounds"));
+    }
+    Ok(all)
+}
+
+fn bad_line(list: &Path, line: usize, found: &str) -> Error {
+    Error::new(ErrorKind::Input, "the list of labels cannot be used")
+        .at(format!("{} line {line}", list.display()))
+        .expected("a header line file,class and one line a sound")
+        .found(found)
+        .cure("correct the list")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(root: &Path, names: &[&str]) {
+        for name in names {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+    }
+
+    #[test]
+    fn sub_folders_name_the_classes_in_any_script() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(
+            dir.path(),
+            &["みそさざい/a.wav", "carrion crow/deep/b.MP3", "carrion crow/notes.txt", "empty/readme", ".git/c.wav", "loose.wav"],
+        );
+        let all = labelled_in(dir.path()).unwrap();
+        let seen: Vec<(&str, String)> =
+            all.iter().map(|l| (l.class.as_str(), l.path.file_name().unwrap().to_string_lossy().into_owned())).collect();
+        assert_eq!(seen, [("carrion crow", "b.MP3".to_owned()), ("みそさざい", "a.wav".to_owned())]);
+    }
+
+    #[test]
+    fn a_list_gives_names_that_no_folder_can_have() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["a.wav", "b c.wav"]);
+        std::fs::write(dir.path().join(LABELS_FILE), "class,file\nAC/DC hum, a.wav\n\"x, y\",b c.wav\n").unwrap();
+        let all = labelled_in(dir.path()).unwrap();
+        assert_eq!(all.iter().map(|l| l.class.as_str()).collect::<Vec<_>>(), ["AC/DC hum", "x, y"]);
+        std::fs::write(dir.path().join(LABELS_FILE), "class,file\nwren,gone.wav\n").unwrap();
+        let error = labelled_in(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Missing);
+        assert!(error.to_string().contains("line 2"), "{error}");
+        std::fs::write(dir.path().join(LABELS_FILE), "sound,label\na.wav,wren\n").unwrap();
+        assert_eq!(labelled_in(dir.path()).unwrap_err().kind(), ErrorKind::Input);
+    }
+
+    #[test]
+    fn a_folder_without_classes_says_what_is_expected() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["loose.wav"]);
+        let error = labelled_in(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("one sub-folder a class"), "{error}");
+        assert!(sounds_in(&dir.path().join("none")).is_err());
+    }
+}

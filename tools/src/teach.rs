@@ -1,0 +1,246 @@
+//! `wheatear teach`: learns a folder of sounds, one sub-folder a class, in one pass.
+//!
+//! Each sound is one commit, and is remembered by the digest of its bytes and class: a second run learns only what is
+//! new, and a run that was cut off goes on behind the last sound it had learned.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use sha2::{Digest, Sha256};
+use wheatear::backbone::manifest::Manifest;
+use wheatear::config::{Config, DurabilityChoice};
+use wheatear::latent::{Quantiser, SpaceId};
+use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
+use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, Recovery, RowFlags};
+use wheatear::{Error, ErrorKind, Result};
+
+use crate::clock;
+use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
+use crate::output::print;
+use crate::sounds::{Labelled, labelled_in};
+
+/// Teach an adapter a folder of sounds: one sub-folder a class, or a labels.csv of lines file,class
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Folder with one sub-folder a class
+    folder: PathBuf,
+    #[command(flatten)]
+    backbone: BackboneArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Adapter: a folder, made when it is not there
+    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
+    adapter: Option<PathBuf>,
+    /// When a label is safe from a power cut: each sound (label), or sixteen sounds at a time (chunk, the default)
+    #[arg(long, value_enum)]
+    durability: Option<DurabilityArg>,
+    /// Bits of a latent component in a new adapter, 4 to 8; without it the manifest's
+    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=8))]
+    latent_bits: Option<u8>,
+    /// Rows that a new adapter's replay can hold; without it 16384
+    #[arg(long, value_name = "ROWS")]
+    replay_rows: Option<u32>,
+    /// Classes that a new adapter can hold; without it 256
+    #[arg(long, value_name = "CLASSES")]
+    max_classes: Option<u32>,
+    /// Device that a new adapter learns on, 32 hexadecimal digits; without it a random one
+    #[arg(long, value_name = "HEX", value_parser = device_id)]
+    device: Option<[u8; 16]>,
+    /// Result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DurabilityArg {
+    Label,
+    Chunk,
+}
+
+/// Sounds between two syncs at durability `chunk`.
+const SOUNDS_PER_SYNC: usize = 16;
+
+fn device_id(text: &str) -> Result<[u8; 16], String> {
+    let digits: Option<Vec<u8>> = (0..16).map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+    digits.filter(|_| text.len() == 32).and_then(|d| d.try_into().ok()).ok_or_else(|| "32 hexadecimal digits".to_owned())
+}
+
+#[derive(Debug, Default, serde::Serialize)]
+struct Taught {
+    sounds: usize,
+    already_known: usize,
+    unusable: Vec<String>,
+    damaged: Vec<String>,
+    rows: u64,
+    silent_windows: u64,
+    clipped_components: u64,
+    rows_by_class: BTreeMap<String, u64>,
+    generation: u64,
+    adapter: PathBuf,
+}
+
+/// Runs `wheatear teach`.
+///
+/// # Errors
+/// Those of the folder, the backbone and the adapter; `Input` when some sounds could not be used (all others are learned).
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let folder = adapter_folder(args.adapter.as_deref(), &config)?;
+    let backbone = args.backbone.choose(&config)?;
+    let each = match args.durability {
+        Some(durability) => durability == DurabilityArg::Label,
+        None => config.learn.durability == Some(DurabilityChoice::Label),
+    };
+    let sounds = labelled_in(&args.folder)?;
+    let manifest = backbone.manifest()?;
+    let mut adapter = open_or_create(args, &config, &folder, &manifest)?;
+    if let Recovery::RolledBack { generation } = adapter.recovery() {
+        log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", folder.display());
+    }
+    let mut known = 0;
+    let mut new: Vec<(Labelled, u64)> = Vec::new();
+    for sound in sounds {
+        let source = source_of(&sound)?;
+        // Two copies of one recording in a class are one recording.
+        if adapter.has_source(source) || new.iter().any(|(_, s)| *s == source) { known += 1 } else { new.push((sound, source)) }
+    }
+    let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
+    let mut done = Taught { already_known: known, adapter: folder.clone(), ..Taught::default() };
+    let quantiser = adapter.quantiser()?;
+    let silence = silence_peak(&manifest);
+    let bar = progress("teaching", files.len());
+    if !files.is_empty() {
+        embed_files(&backbone, &files, |i, got| {
+            let (sound, source) = &new[i];
+            bar.set_message(sound.class.to_string());
+            let got = match got {
+                Ok(got) => got,
+                Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
+                    done.unusable.push(e.to_string());
+                    bar.inc(1);
+                    return Ok(());
+                }
+                Err(e) => return Err(e.at(sound.path.display())),
+            };
+            learn(&mut adapter, &quantiser, silence, sound, *source, &got, &mut done)?;
+            let last = i + 1 == files.len();
+            if each || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
+                adapter.sync()?;
+            }
+            bar.inc(1);
+            Ok(())
+        })?;
+        adapter.sync()?;
+    }
+    bar.finish_and_clear();
+    done.generation = adapter.generation();
+    report(args, &adapter, &done)?;
+    match done.unusable.len() {
+        0 => Ok(()),
+        n => Err(Error::new(ErrorKind::Input, format!("{n} of {} sounds could not be used, the others are learned", files.len()))
+            .at(&done.unusable[0])
+            .cure("mend or remove them, then run the same command again")
+            .into()),
+    }
+}
+
+fn open_or_create(args: &Args, config: &Config, folder: &Path, manifest: &Manifest) -> Result<Adapter> {
+    let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
+    let empty = std::fs::read_dir(folder).map(|mut d| d.next().is_none()).unwrap_or(true);
+    if folder.exists() && !empty {
+        let adapter = Adapter::open(folder, Access::Write)?;
+        let bits = adapter.header().creation.bits;
+        if bits_wanted.is_some_and(|b| b != bits) {
+            return Err(Error::new(ErrorKind::Mismatch, "the adapter has latents of another width")
+                .at(folder.display())
+                .expected(format!("{bits} bits"))
+                .cure("leave out --latent-bits, or teach a new adapter"));
+        }
+        adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
+        return Ok(adapter);
+    }
+    let quantiser = Quantiser::from_manifest(manifest, bits_wanted)?;
+    let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
+    let space = SpaceId::of(manifest, bits_wanted)?;
+    let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
+    let creation = Creation {
+        modality: manifest.modality,
+        created: clock::now(),
+        replay_rows: args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows),
+        max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
+        seed: u64::from_le_bytes(clock::random_bytes()?),
+        ..bounds
+    };
+    Adapter::create(folder, creation, clock::random_bytes()?)
+}
+
+/// Digest of a recording and its class: the same bytes under another class are something new to learn.
+fn source_of(sound: &Labelled) -> Result<u64> {
+    let mut hash = Sha256::new();
+    hash.update(sound.class.as_str().as_bytes());
+    hash.update([0]);
+    let mut file = std::fs::File::open(&sound.path).map_err(|e| Error::io("open", &sound.path, e))?;
+    let mut block = vec![0u8; 1 << 16];
+    loop {
+        match std::io::Read::read(&mut file, &mut block).map_err(|e| Error::io("read", &sound.path, e))? {
+            0 => break,
+            n => hash.update(&block[..n]),
+        }
+    }
+    let digest = hash.finalize();
+    Ok(digest[..8].iter().fold(0, |word, b| word << 8 | u64::from(*b)).max(1))
+}
+
+fn learn(
+    adapter: &mut Adapter,
+    quantiser: &Quantiser,
+    silence: f32,
+    sound: &Labelled,
+    source: u64,
+    got: &Embedded,
+    done: &mut Taught,
+) -> Result<()> {
+    let dim = quantiser.dim();
+    let mut latents = vec![0i8; got.windows.len() * dim];
+    let labels = LabelSet::single(sound.class.clone());
+    let mut rows = Vec::new();
+    let learned_before = adapter.rows_of_unfinished(source) as usize;
+    for ((window, embedding), latent) in got.windows.iter().zip(got.embeddings.chunks_exact(dim)).zip(latents.chunks_exact_mut(dim)) {
+        if window.peak < silence {
+            done.silent_windows += 1;
+            continue;
+        }
+        done.clipped_components += u64::from(quantiser.quantise(embedding, latent)?);
+        rows.push(NewRow { latent, labels: &labels, time_delta_ns: 0, start_sample: window.start, flags: RowFlags::default() });
+    }
+    if rows.is_empty() {
+        log::warn!("{}: silent, nothing to learn from it", sound.path.display());
+    }
+    let batch = Batch { origin: adapter.header().creation.origin, by: "teach".into(), time: clock::now(), source, source_complete: true };
+    let rows = rows.get(learned_before..).unwrap_or_default();
+    adapter.learn(&batch, rows, Durability::Later)?;
+    done.sounds += 1;
+    done.rows += rows.len() as u64;
+    *done.rows_by_class.entry(sound.class.to_string()).or_default() += rows.len() as u64;
+    done.damaged.extend(got.summary.damage.as_ref().map(|d| format!("{}: {d}", sound.path.display())));
+    Ok(())
+}
+
+fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
+    if args.json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
+    }
+    let mut text = format!("{}: generation {}\n", done.adapter.display(), done.generation);
+    text += &format!("learned {} rows of {} sounds; {} sounds were known already\n", done.rows, done.sounds, done.already_known);
+    if done.silent_windows > 0 {
+        text += &format!("left out {} silent windows\n", done.silent_windows);
+    }
+    let classes: Vec<ClassName> = adapter.block(BlockKind::Latents)?.map(|b| b.classes().keys().cloned().collect()).unwrap_or_default();
+    text += &format!("{} classes: {}\n", classes.len(), classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", "));
+    if classes.len() == 1 {
+        text += "one class only: everything will be taken for it; teach a second one (or background) next\n";
+    }
+    done.damaged.iter().for_each(|d| text += &format!("damaged: {d}\n"));
+    print(&text)
+}

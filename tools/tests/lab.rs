@@ -1,0 +1,91 @@
+//! `wheatear lab run` as a program, on the committed real latents.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use npyz::npz::NpzWriter;
+use npyz::{DType, WriterBuilder};
+use serde_json::Value;
+
+/// The 133 real clips as an npz file.
+fn write_npz(path: &Path) {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(tests.join("golden/heads.json")).unwrap()).unwrap();
+    let latents = std::fs::read(tests.join("data/sonicpi.i8")).unwrap();
+    let scale: Vec<f64> = golden["scale"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+    let mut zip = NpzWriter::create(path).unwrap();
+    let kind = |text: &str| DType::Plain(text.parse().unwrap());
+    let mut x = zip.array::<f32>("X", Default::default()).unwrap().dtype(kind("<f4")).shape(&[133, 512]).begin_nd().unwrap();
+    x.extend(latents.iter().enumerate().map(|(i, q)| (f64::from(*q as i8) * scale[i % 512]) as f32)).unwrap();
+    x.finish().unwrap();
+    let mut y = zip.array::<i64>("y", Default::default()).unwrap().dtype(kind("<i8")).shape(&[133]).begin_nd().unwrap();
+    y.extend(golden["y"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap())).unwrap();
+    y.finish().unwrap();
+    let mut names = zip.array::<String>("names", Default::default()).unwrap().dtype(kind("<U16")).shape(&[8]).begin_nd().unwrap();
+    names.extend(golden["names"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned())).unwrap();
+    names.finish().unwrap();
+    let mut group = zip.array::<i64>("group", Default::default()).unwrap().dtype(kind("<i8")).shape(&[133]).begin_nd().unwrap();
+    group.extend(0..133i64).unwrap();
+    group.finish().unwrap();
+}
+
+fn lab(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wheatear"))
+        .args(["lab", "run", "--embeddings", "clips.npz"])
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn solved_heads_forget_nothing_naive_sgd_does_and_the_files_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let files = ["--splits", "s.json", "--report", "r.html", "--figure", "f.svg", "--json"];
+    let settings = ["--folds", "3", "--seeds", "1", "--naive-lr", "0.05"];
+    let first = lab(folder.path(), &[&files[..], &settings[..]].concat());
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let results: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let of = |head: &str, key: &str| results.as_array().unwrap().iter().find(|r| r["head"] == head).unwrap()[key].clone();
+    for head in ["ncm", "slda", "ridge"] {
+        assert_eq!(of(head, "forgetting"), 0.0, "{head}");
+        assert!(of(head, "accuracy")["mean"].as_f64().unwrap() > 0.6, "{head}");
+    }
+    assert!(of("naive", "forgetting").as_f64().unwrap() > 0.2);
+    assert!(of("slda", "offline_accuracy").as_f64().unwrap() > 0.65);
+    assert_eq!((of("slda", "rows"), of("slda", "dim"), of("slda", "classes")), (133.into(), 512.into(), 8.into()));
+    for key in ["data", "backward_transfer", "learn_rows_per_s", "differences"] {
+        assert!(!of("slda", key).is_null(), "{key}");
+    }
+
+    let page = std::fs::read_to_string(folder.path().join("r.html")).unwrap();
+    assert!(page.matches("<svg").count() == 9 && page.ends_with("</html>\n"));
+    let outside = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!outside.contains("http") && !outside.contains("<script"), "the page loads nothing");
+    assert!(std::fs::read_to_string(folder.path().join("f.svg")).unwrap().contains("offline"));
+
+    // The recorded splits give the same accuracies again.
+    let again = lab(folder.path(), &["--splits", "s.json", "--head", "slda", "--json"]);
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again[0]["accuracy"], of("slda", "accuracy"));
+}
+
+#[test]
+fn sixteen_bits_and_eight_agree_and_unknown_settings_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let accuracy = |bits: &str| {
+        let out = lab(folder.path(), &["--head", "slda", "--folds", "2", "--seeds", "1", "--latent-bits", bits, "--json"]);
+        let json: Value = serde_json::from_slice(&out.stdout).unwrap();
+        json[0]["accuracy"]["mean"].as_f64().unwrap()
+    };
+    assert!((accuracy("16") - accuracy("8")).abs() < 0.03);
+    for wrong in [["--latent-bits", "12"], ["--head", "oracle"], ["--folds", "1"], ["--naive-lr", "-1"]] {
+        assert_eq!(lab(folder.path(), &wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    std::fs::write(folder.path().join("clips.npz"), b"PK").unwrap();
+    let bad = lab(folder.path(), &[]);
+    assert_eq!(bad.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("not an npz file"));
+}
