@@ -42,7 +42,7 @@ enum Command {
 
 #[derive(Debug, ClapArgs)]
 struct RunArgs {
-    /// Embeddings: npz with X f32 [n, D], y integer [n], names [C], group [n]
+    /// Embeddings: npz with X f32 (n, D), y integer (n), names (C), group (n)
     #[arg(long, value_name = "FILE.npz", required_unless_present = "audio", conflicts_with = "audio")]
     embeddings: Option<PathBuf>,
     /// Sounds: one sub-folder a class
