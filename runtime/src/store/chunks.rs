@@ -5,7 +5,7 @@
 //! ```text
 //! 0    frame ChunkOpen   (padded to 512)
 //! 512  records, each a multiple of 16 bytes
-//! end - 512  frame ChunkSeal, zeros while the chunk is open
+//! end - 512  frame ChunkSeal; while the chunk is open zeros, or the seal of the slot's earlier chunk
 //! ```
 //!
 //! Chunks carry a sequence number; the chunk of sequence n lies in slot n mod slots. When the file is full the oldest
@@ -211,10 +211,9 @@ impl Chunks {
             if let Some(map) = &mut self.map {
                 map.withdraw(start as usize);
             }
-            // The new chunk's first page and its cleared seal go out with the record, under the same sync.
+            // The seal of the slot's earlier life stays until this chunk's own replaces it: its sequence tells.
             let mut first = self.opening()?;
             first.extend_from_slice(record);
-            self.storage.write_at(start + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &[0; CHUNK_EDGE_BYTES])?;
             self.storage.write_at(start, &first)?;
         } else {
             self.storage.write_at(start + u64::from(self.end.offset), record)?;

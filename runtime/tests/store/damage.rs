@@ -204,6 +204,18 @@ fn a_damaged_sealed_chunk_leaves_replay_and_the_statistics_count_it_still() {
 }
 
 #[test]
+fn a_whole_chunk_before_a_damaged_one_stays_in_replay() {
+    let disk = Disk::new(&header());
+    taught(&disk, 7, 20_000);
+    open(&disk).checkpoint().unwrap();
+    let mut files = disk.files();
+    files[0][CHUNK + 700] ^= 4;
+    let adapter = open(&Disk::of(files));
+    assert_eq!((adapter.damaged_chunks(), adapter.evicted_rows()), (1, 3));
+    assert_eq!(held(&adapter).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3, 7]);
+}
+
+#[test]
 fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_the_journal() {
     let disk = Disk::new(&header());
     let mut adapter = open(&disk);

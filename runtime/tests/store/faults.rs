@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use wheatear::store::{Access, Adapter, Durability, Header};
 
-use crate::disk::{CUTS, Disk, after_power_cut};
+use crate::disk::{CUTS, Disk, Event, after_power_cut};
 use crate::world::{ID, Row, batch, bulky, check, creation, rows, teach};
 
-const DIM: usize = 4;
+/// Checkpoints come after each few records at the first, and only when a chunk is taken again at the second.
+const DIMS: [usize; 2] = [4, 160];
 const BITS: u8 = 6;
 
-fn header() -> Header {
-    Header::new(creation(DIM as u32, BITS), ID).unwrap()
+fn header(dim: usize) -> Header {
+    Header::new(creation(dim as u32, BITS), ID).unwrap()
 }
 
 /// What the life has taught so far, and what it was promised.
@@ -34,7 +35,7 @@ fn live(adapter: &mut Adapter, disk: &Disk, diary: &mut Diary) -> wheatear::Resu
             2 => (2, bulky(13_000 + 700 * step as usize)),
             _ => (2, batch(9, step % 8 == 7)),
         };
-        let new = rows(diary.taught.len() as u64, count, DIM, BITS);
+        let new = rows(diary.taught.len() as u64, count, adapter.dim(), BITS);
         let generation = adapter.generation() + 1;
         // Written down first: a row whose commit failed half-way may be there or not.
         diary.taught.extend(new.iter().cloned());
@@ -45,7 +46,7 @@ fn live(adapter: &mut Adapter, disk: &Disk, diary: &mut Diary) -> wheatear::Resu
         if ack.durable {
             diary.promises.push((disk.operations(), generation));
         }
-        if step % 10 == 5 {
+        if step % 10 == 5 && adapter.dim() == DIMS[0] {
             adapter.checkpoint()?;
             diary.promises.push((disk.operations(), generation));
         }
@@ -54,10 +55,10 @@ fn live(adapter: &mut Adapter, disk: &Disk, diary: &mut Diary) -> wheatear::Resu
 }
 
 /// Opens what is left, checks it against the diary, teaches on, and opens again.
-fn check_survivors(files: [Vec<u8>; 2], diary: &Diary, promised: u64, when: &str) {
+fn check_survivors(dim: usize, files: [Vec<u8>; 2], diary: &Diary, promised: u64, when: &str) {
     let disk = Disk::of(files);
-    let reader = disk.open(&header(), Access::Read).unwrap_or_else(|e| panic!("{when}: reading: {e}"));
-    let mut adapter = disk.open(&header(), Access::Write).unwrap_or_else(|e| panic!("{when}: {e}"));
+    let reader = disk.open(&header(dim), Access::Read).unwrap_or_else(|e| panic!("{when}: reading: {e}"));
+    let mut adapter = disk.open(&header(dim), Access::Write).unwrap_or_else(|e| panic!("{when}: {e}"));
     let generation = adapter.generation();
     assert!(generation >= promised, "{when}: generation {generation}, but {promised} was durable");
     assert_eq!(reader.generation(), generation, "{when}: reader and writer recover the same");
@@ -65,50 +66,73 @@ fn check_survivors(files: [Vec<u8>; 2], diary: &Diary, promised: u64, when: &str
     check(&adapter, &taught);
     check(&reader, &taught);
     drop(reader);
-    let new = rows(1000, 1, DIM, BITS);
+    let new = rows(1000, 1, dim, BITS);
     teach(&mut adapter, &batch(0, false), &new, Durability::Now).unwrap();
     taught.extend(new);
     drop(adapter);
-    let again = disk.open(&header(), Access::Write).unwrap();
+    let again = disk.open(&header(dim), Access::Write).unwrap();
     assert_eq!(again.generation(), generation + 1, "{when}: nothing stale comes back behind a new record");
     check(&again, &taught);
 }
 
 #[test]
 fn every_failing_write_or_sync_latches_and_what_was_durable_is_there_on_reopening() {
-    let disk = Disk::new(&header());
+    let disk = Disk::new(&header(DIMS[0]));
     let mut diary = Diary::default();
-    live(&mut disk.open(&header(), Access::Write).unwrap(), &disk, &mut diary).unwrap();
+    live(&mut disk.open(&header(DIMS[0]), Access::Write).unwrap(), &disk, &mut diary).unwrap();
     let operations = disk.operations();
     assert!(operations > 80, "a life of {operations} operations");
     for n in 0..operations {
-        let disk = Disk::new(&header());
+        let disk = Disk::new(&header(DIMS[0]));
         disk.fail_at(n, [28, 5][n % 2]);
         let mut diary = Diary::default();
-        let mut adapter = disk.open(&header(), Access::Write).unwrap();
+        let mut adapter = disk.open(&header(DIMS[0]), Access::Write).unwrap();
         let error = live(&mut adapter, &disk, &mut diary).expect_err("the failure is reported");
         assert!(disk.failed() && error.kind() == wheatear::ErrorKind::Storage, "operation {n}: {error}");
-        let row = rows(0, 1, DIM, BITS);
+        let row = rows(0, 1, DIMS[0], BITS);
         assert!(teach(&mut adapter, &batch(0, false), &row, Durability::Now).is_err(), "operation {n}: latched");
         assert!(adapter.sync().is_err() && adapter.checkpoint().is_err(), "operation {n}: latched");
         assert_eq!(disk.after_failure(), 0, "operation {n}: nothing is written after a failure");
         let promised = diary.promises.last().map_or(0, |(_, g)| *g);
-        check_survivors(disk.files(), &diary, promised, &format!("operation {n}"));
+        check_survivors(DIMS[0], disk.files(), &diary, promised, &format!("operation {n}"));
     }
 }
 
 #[test]
 fn a_power_cut_at_any_moment_keeps_all_that_was_durable_and_nothing_half() {
-    let disk = Disk::new(&header());
-    let blank = disk.files();
-    let mut diary = Diary::default();
-    live(&mut disk.open(&header(), Access::Write).unwrap(), &disk, &mut diary).unwrap();
-    let events = disk.events();
-    for n in 0..=events.len() {
-        let promised = diary.promises.iter().filter(|(at, _)| *at <= n).map(|(_, g)| *g).max().unwrap_or(0);
-        for cut in CUTS {
-            let files = after_power_cut(blank.clone(), &events[..n], cut);
-            check_survivors(files, &diary, promised, &format!("power cut after {n} operations, {cut:?}"));
+    for dim in DIMS {
+        let disk = Disk::new(&header(dim));
+        let blank = disk.files();
+        let mut diary = Diary::default();
+        live(&mut disk.open(&header(dim), Access::Write).unwrap(), &disk, &mut diary).unwrap();
+        let events = disk.events();
+        for n in 0..=events.len() {
+            let promised = diary.promises.iter().filter(|(at, _)| *at <= n).map(|(_, g)| *g).max().unwrap_or(0);
+            for cut in CUTS {
+                let files = after_power_cut(blank.clone(), &events[..n], cut);
+                check_survivors(dim, files, &diary, promised, &format!("D={dim}, power cut after {n} operations, {cut:?}"));
+            }
         }
     }
+}
+
+#[test]
+fn every_part_is_durable_before_the_root_that_names_it_and_the_journal_before_both() {
+    let disk = Disk::new(&header(DIMS[0]));
+    let mut adapter = disk.open(&header(DIMS[0]), Access::Write).unwrap();
+    teach(&mut adapter, &batch(3, true), &rows(0, 9, DIMS[0], BITS), Durability::Later).unwrap();
+    let before = disk.operations();
+    adapter.checkpoint().unwrap();
+    let slots_end = header(DIMS[0]).state_file_len_bytes() - u64::from(header(DIMS[0]).units) * 65_536;
+    let order: Vec<&str> = disk.events()[before..]
+        .iter()
+        .map(|e| match e {
+            Event::Sync { file: 0 } => "sync chunks",
+            Event::Sync { .. } => "sync state",
+            Event::Write { file: 0, .. } => "record",
+            Event::Write { offset, .. } if (*offset as u64) < slots_end => "root",
+            Event::Write { .. } => "part",
+        })
+        .collect();
+    assert_eq!(order, ["sync chunks", "part", "part", "part", "part", "sync state", "root", "sync state"]);
 }

@@ -55,6 +55,7 @@ pub fn row(n: u64, dim: usize, bits: u8) -> Row {
     let mut latent: Vec<i8> = (0..dim).map(|_| ((next() >> 11) as i64 % (2 * m + 1) - m) as i8).collect();
     latent[0] = if n.is_multiple_of(2) { m as i8 } else { -m as i8 };
     let labels = match n {
+        n if n % 14 == 13 => labels(&["wren"], &["Zaunkönig / 鷦鷯"]),
         n if n % 7 == 6 => labels(&["wren", "robin"], &["Zaunkönig / 鷦鷯"]),
         n if n % 9 == 8 => labels(&[], &[]),
         n => labels(&[["wren", "robin", "a b/c"][(n % 3) as usize]], &[]),
