@@ -17,6 +17,14 @@ pub struct BackboneArgs {
     /// Backbone: a folder with manifest.toml
     #[arg(long, value_name = "FOLDER", env = "WHEATEAR_BACKBONE")]
     pub backbone: PathBuf,
+    /// How it runs.
+    #[command(flatten)]
+    pub running: RunningArgs,
+}
+
+/// How a backbone runs.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RunningArgs {
     /// Variant of the backbone; without it the reference, which the manifest names first
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
@@ -34,7 +42,7 @@ fn default_threads() -> u16 {
 
 impl BackboneArgs {
     fn options(&self) -> SessionOptions {
-        SessionOptions { library: self.onnxruntime.clone(), ..SessionOptions::default() }
+        SessionOptions { library: self.running.onnxruntime.clone(), ..SessionOptions::default() }
     }
 
     /// The manifest.
@@ -43,6 +51,14 @@ impl BackboneArgs {
     /// As [`Manifest::load`].
     pub fn manifest(&self) -> Result<Manifest> {
         Manifest::load(&self.backbone).map(|(m, _)| m)
+    }
+
+    /// Loads the backbone and lets go of it.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn check(&self) -> Result<()> {
+        Embedder::open(&self.backbone, self.running.variant.as_deref(), &self.options()).map(|_| ())
     }
 }
 
@@ -83,11 +99,11 @@ pub fn silence_peak(manifest: &Manifest) -> f32 {
 /// # Errors
 /// Those of loading the backbone, and of `sink`.
 pub fn embed_files(args: &BackboneArgs, files: &[PathBuf], mut sink: impl FnMut(usize, Result<Embedded>) -> Result<()>) -> Result<()> {
-    let threads = usize::from(args.threads).min(files.len()).max(1);
+    let threads = usize::from(args.running.threads).min(files.len()).max(1);
     // The first session shows whether the backbone loads at all, before anything is started.
-    let mut embedders = vec![Embedder::open(&args.backbone, args.variant.as_deref(), &args.options())?];
+    let mut embedders = vec![Embedder::open(&args.backbone, args.running.variant.as_deref(), &args.options())?];
     while embedders.len() < threads {
-        embedders.push(Embedder::open(&args.backbone, args.variant.as_deref(), &args.options())?);
+        embedders.push(Embedder::open(&args.backbone, args.running.variant.as_deref(), &args.options())?);
     }
     // File i is the work of thread i mod threads, so that results can be taken in order from bounded queues.
     let stop = Mutex::new(false);

@@ -149,6 +149,8 @@ fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest
         return Ok(adapter);
     }
     let quantiser = Quantiser::from_manifest(manifest, args.latent_bits)?;
+    // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
+    args.backbone.check()?;
     let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
     let space = SpaceId::of(manifest, args.latent_bits)?;
     let creation = Creation {

@@ -21,7 +21,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::head::SolvedHead;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::embed::BackboneArgs;
+use crate::embed::{BackboneArgs, RunningArgs};
+use crate::output::print;
 use data::Data;
 use evaluate::{Candidate, Outcome};
 use results::{Results, Settings};
@@ -48,8 +49,11 @@ struct RunArgs {
     /// Sounds: one sub-folder a class
     #[arg(long, value_name = "FOLDER", requires = "backbone")]
     audio: Option<PathBuf>,
+    /// Backbone that embeds the sounds: a folder with manifest.toml
+    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_BACKBONE")]
+    backbone: Option<PathBuf>,
     #[command(flatten)]
-    backbone: Option<BackboneArgs>,
+    running: RunningArgs,
     /// Heads to compare
     #[arg(long, value_delimiter = ',', default_value = "naive,ncm,slda,ridge")]
     head: Vec<HeadName>,
@@ -117,7 +121,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Run(args) = &args.command;
     let data = match (&args.embeddings, &args.audio, &args.backbone) {
         (Some(file), _, _) => Data::from_npz(file)?,
-        (None, Some(folder), Some(backbone)) => audio::embed_folder(folder, backbone)?,
+        (None, Some(folder), Some(backbone)) => {
+            audio::embed_folder(folder, &BackboneArgs { backbone: backbone.clone(), running: args.running.clone() })?
+        }
         _ => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
     };
     let splits = splits(args, &data)?;
@@ -130,11 +136,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         log::info!("report: {}", path.display());
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&results.json())?);
-    } else {
-        print!("{}", results.table());
+        return print(&format!("{}\n", serde_json::to_string_pretty(&results.json())?));
     }
-    Ok(())
+    print(&results.table())
 }
 
 fn splits(args: &RunArgs, data: &Data) -> Result<Vec<Split>> {
