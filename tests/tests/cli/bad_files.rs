@@ -28,7 +28,7 @@ fn without_onnx_runtime_the_message_says_where_it_looked_and_how_to_install_it()
     let classify = |library: Option<&OsStr>, variable: &OsStr| {
         let mut command = wheatear();
         command.arg("classify").arg(note).arg("--backbone").arg(aisfx()).arg("--adapter").arg(&adapter);
-        library.iter().for_each(|l| drop(command.arg("--onnxruntime").arg(l)));
+        command.args(library.iter().flat_map(|l| [OsStr::new("--onnxruntime"), l]));
         Ran::of(command.env("ORT_DYLIB_PATH", variable))
     };
     let cure = ["ONNX Runtime was not found", "cargo xtask setup", "ORT_DYLIB_PATH"];
@@ -50,7 +50,7 @@ fn a_backbone_that_is_not_onnx_is_refused() {
     let teach = || run!("teach", folder.path().join("sounds"), "--backbone", backbone, "--adapter", folder.path().join("adapter"));
     for bytes in [&b"<html>404</html>"[..], b"", b"\x08\x08"] {
         write_backbone(&backbone, bytes);
-        teach().fails(10, &["tiny.onnx"]);
+        teach().fails(3, &["tiny.onnx", "give an ONNX file"]);
         assert!(!folder.path().join("adapter").exists(), "an adapter would be bound to this useless backbone");
     }
     std::fs::remove_file(backbone.join("tiny.onnx")).unwrap();
@@ -116,6 +116,8 @@ fn a_model_that_returns_nan_teaches_nothing() {
     let ran = run!("teach", sounds, "--backbone", backbone, "--adapter", adapter);
     ran.fails(10, &["not a number"]);
     assert_eq!(inspect(&adapter)["rows"].as_u64(), Some(0));
+    run!("classify", sounds, "--backbone", backbone, "--adapter", adapter).fails(12, &["learned nothing yet", "wheatear teach FOLDER"]);
+    run!("classify", taught().sounds(), "--backbone", aisfx(), "--adapter", adapter).fails(5, &["another backbone", "expected tiny"]);
 }
 
 #[test]

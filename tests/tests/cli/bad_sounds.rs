@@ -168,3 +168,18 @@ fn one_example_and_one_class_are_enough_to_begin_with() {
         assert!(only(head).ok().out.contains("Violin "), "{head}");
     }
 }
+
+#[test]
+fn a_name_that_is_no_unicode_is_heard_as_a_file_and_refused_as_a_class() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let class = folder.path().join("sounds").join(odd);
+    put(&class, &notes("Violin")[..1]);
+    let adapter = folder.path().join("adapter");
+    teach(&folder.path().join("sounds"), &adapter).fails(3, &["caf", "rename it"]);
+    assert!(!adapter.exists());
+    let sound = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.wav"));
+    std::fs::copy(&notes("Violin")[7], &sound).unwrap();
+    assert!(run!("classify", sound, "--backbone", aisfx(), "--adapter", taught().adapter()).ok().out.contains("Violin "));
+}

@@ -132,20 +132,21 @@ fn the_report_is_one_page_that_loads_nothing() {
 fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     put_instruments(folder.path(), &INSTRUMENTS, 0, 4);
-    let lab = |with: &dyn Fn(&mut std::process::Command)| {
+    let lab = || {
         let mut command = wheatear();
         command.args(["lab", "run", "--folds", "2", "--seeds", "1", "--head", "slda", "--json", "--audio"]).arg(folder.path());
-        with(&mut command);
-        Ran::of(&mut command)
+        command
     };
-    let named = lab(&|c| drop(c.arg("--backbone").arg(aisfx()))).ok().json();
+    let named = Ran::of(lab().arg("--backbone").arg(aisfx())).ok().json();
     assert_eq!((named[0]["dim"].as_u64(), named[0]["classes"].as_u64()), (Some(512), Some(3)));
     assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
-    let environment = lab(&|c| drop(c.env("WHEATEAR_BACKBONE", aisfx()))).ok().json();
+    let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
     assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
-    let none = lab(&|_| ());
+    let none = Ran::of(&mut lab());
     assert_eq!(none.code, Some(2));
     assert!(none.err.contains("--backbone"), "{}", none.err);
+    std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
+    Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
 }
 
 #[test]
