@@ -135,8 +135,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest) -> Result<Adapter> {
-    let empty = std::fs::read_dir(&args.adapter).map(|mut d| d.next().is_none()).unwrap_or(true);
-    if args.adapter.exists() && !empty {
+    let is_there = || args.adapter.exists() && std::fs::read_dir(&args.adapter).map(|mut d| d.next().is_some()).unwrap_or(false);
+    let open = || {
         let adapter = Adapter::open(&args.adapter, Access::Write)?;
         let bits = adapter.header().creation.bits;
         if args.latent_bits.is_some_and(|b| b != bits) {
@@ -146,7 +146,10 @@ fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest
                 .cure("leave out --latent-bits, or teach a new adapter"));
         }
         adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
-        return Ok(adapter);
+        Ok(adapter)
+    };
+    if is_there() {
+        return open();
     }
     let quantiser = Quantiser::from_manifest(manifest, args.latent_bits)?;
     // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
@@ -161,7 +164,11 @@ fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest
         seed: u64::from_le_bytes(clock::random_bytes()?),
         ..Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin)
     };
-    Adapter::create(&args.adapter, creation, clock::random_bytes()?)
+    match Adapter::create(&args.adapter, creation, clock::random_bytes()?) {
+        // Another process made it in the meantime.
+        Err(_) if is_there() => open(),
+        created => created,
+    }
 }
 
 /// Digest of a recording and its class: the same bytes under another class are something new to learn.

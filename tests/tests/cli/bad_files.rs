@@ -153,3 +153,26 @@ fn an_adapter_that_is_none_empty_or_damaged_is_not_opened() {
         classify(&short).fails(4, &[file]);
     }
 }
+
+#[test]
+fn bounds_and_places_that_are_taken_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = folder.path().join("adapter");
+    let teach = |extra: [&str; 2]| run!("teach", taught().sounds(), "--backbone", aisfx(), "--adapter", adapter, extra[0], extra[1]);
+    for (option, bound) in [("--replay-rows", "0"), ("--replay-rows", "4000000000"), ("--max-classes", "100000")] {
+        teach([option, bound]).fails(6, &[&option[2..].replace('-', "_"), "expected ", bound]);
+        assert!(!adapter.exists());
+    }
+    assert_eq!(teach(["--latent-bits", "3"]).code, Some(2));
+    assert_eq!(teach(["--device", "xyz"]).code, Some(2));
+    teach(["--max-classes", "2"]).fails(11, &["no room for another class", "at most 2", "max_classes"]);
+    let kept = inspect(&adapter);
+    assert_eq!(kept["classes"].as_array().unwrap().len(), 2, "what came before is kept: {kept}");
+
+    let file = folder.path().join("a file");
+    std::fs::write(&file, b"").unwrap();
+    run!("classify", notes("Violin")[0], "--backbone", aisfx(), "--adapter", taught().adapter(), "--out", file)
+        .fails(3, &["a file", "File exists", "choose another place"]);
+    run!("teach", taught().sounds(), "--backbone", aisfx(), "--adapter", file).fails(3, &["a file", "choose another folder"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+}

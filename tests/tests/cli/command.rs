@@ -122,6 +122,7 @@ impl Ran {
     pub fn fails(self, code: i32, words: &[&str]) -> Ran {
         assert_eq!(self.code, Some(code), "{self:#?}");
         let error = self.err.rfind("error: ").map(|at| &self.err[at..]).unwrap_or_else(|| panic!("no error: {self:#?}"));
+        assert!(error.matches("(os error").count() <= 1, "the cause is told twice: {error}");
         words.iter().for_each(|w| assert!(error.contains(w), "no {w:?} in: {error}"));
         self
     }

@@ -103,3 +103,24 @@ fn a_killed_teach_goes_on_where_it_was_and_ends_with_the_same_statistics() {
     teach(&stopped.sounds(), &uninterrupted).ok();
     assert_eq!(digest(&stopped.adapter()), digest(&uninterrupted));
 }
+
+#[test]
+fn of_two_that_begin_one_adapter_at_once_none_breaks_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));
+    put_instruments(&sounds, &INSTRUMENTS, 0, 2);
+    let begin = || {
+        let mut teach = wheatear();
+        teach.arg("teach").arg(&sounds).arg("--backbone").arg(aisfx()).arg("--adapter").arg(&adapter);
+        teach.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [begin(), begin()].map(|child| Ran::from(child.wait_with_output().unwrap()));
+    let done = both.iter().filter(|ran| ran.code == Some(0)).count();
+    assert!(done >= 1, "{both:#?}");
+    for ran in both.into_iter().filter(|ran| ran.code != Some(0)) {
+        ran.fails(8, &["adapter"]);
+    }
+    assert_eq!(inspect(&adapter)["generation"].as_u64(), Some(8));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "nothing else is left behind: {left:?}");
+}
