@@ -86,6 +86,14 @@ impl BackboneChoice {
         Manifest::load(&self.folder).map(|(m, _)| m)
     }
 
+    /// Loads the backbone and lets go of it.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn check(&self) -> Result<()> {
+        self.open().map(|_| ())
+    }
+
     fn open(&self) -> Result<Embedder> {
         Embedder::open(&self.folder, self.variant.as_deref(), &self.options)
     }

@@ -42,7 +42,7 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     // symphonia warns of every odd tag in a file; what matters of a damaged sound is reported by the commands themselves.
-    let filter = env_logger::Env::default().default_filter_or("warn,symphonia=error");
+    let filter = env_logger::Env::default().default_filter_or("warn,symphonia=off");
     env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
     let result = match Cli::parse().command {
         Command::Export(args) => export::run(&args),
@@ -51,15 +51,28 @@ fn main() -> std::process::ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wheatear", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wheatear", &mut script);
+            output::print(&String::from_utf8_lossy(&script))
         }
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            eprintln!("error: {}", message(&e));
             std::process::ExitCode::from(e.downcast_ref::<wheatear::Error>().map_or(1, |e| e.kind().exit_code()))
         }
     }
+}
+
+/// What went wrong and why, down to the first `wheatear::Error`, which names its own cause.
+fn message(error: &anyhow::Error) -> String {
+    let mut said = Vec::new();
+    for cause in error.chain() {
+        said.push(cause.to_string());
+        if cause.is::<wheatear::Error>() {
+            break;
+        }
+    }
+    said.join(": ")
 }

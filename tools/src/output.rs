@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind as Io, IsTerminal, Write};
 
+use wheatear::Error;
+
 /// Writes `text` to standard output.
 ///
 /// # Errors
@@ -10,7 +12,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == Io::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
     }
 }
 

@@ -16,7 +16,7 @@ use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, Reco
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
+use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
 use crate::output::print;
 use crate::sounds::{Labelled, labelled_in};
 
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let sounds = labelled_in(&args.folder)?;
     let manifest = backbone.manifest()?;
-    let mut adapter = open_or_create(args, &config, &folder, &manifest)?;
+    let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest)?;
     if let Recovery::RolledBack { generation } = adapter.recovery() {
         log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", folder.display());
     }
@@ -145,10 +145,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn open_or_create(args: &Args, config: &Config, folder: &Path, manifest: &Manifest) -> Result<Adapter> {
+fn open_or_create(args: &Args, config: &Config, folder: &Path, backbone: &BackboneChoice, manifest: &Manifest) -> Result<Adapter> {
     let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
-    let empty = std::fs::read_dir(folder).map(|mut d| d.next().is_none()).unwrap_or(true);
-    if folder.exists() && !empty {
+    let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
+    let open = || {
         let adapter = Adapter::open(folder, Access::Write)?;
         let bits = adapter.header().creation.bits;
         if bits_wanted.is_some_and(|b| b != bits) {
@@ -158,9 +158,14 @@ fn open_or_create(args: &Args, config: &Config, folder: &Path, manifest: &Manife
                 .cure("leave out --latent-bits, or teach a new adapter"));
         }
         adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
-        return Ok(adapter);
+        Ok(adapter)
+    };
+    if is_there() {
+        return open();
     }
     let quantiser = Quantiser::from_manifest(manifest, bits_wanted)?;
+    // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
+    backbone.check()?;
     let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
     let space = SpaceId::of(manifest, bits_wanted)?;
     let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
@@ -172,7 +177,11 @@ fn open_or_create(args: &Args, config: &Config, folder: &Path, manifest: &Manife
         seed: u64::from_le_bytes(clock::random_bytes()?),
         ..bounds
     };
-    Adapter::create(folder, creation, clock::random_bytes()?)
+    match Adapter::create(folder, creation, clock::random_bytes()?) {
+        // Another process made it in the meantime.
+        Err(_) if is_there() => open(),
+        created => created,
+    }
 }
 
 /// Digest of a recording and its class: the same bytes under another class are something new to learn.

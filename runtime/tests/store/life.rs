@@ -1,5 +1,7 @@
 //! A folder's life: teach, close, open, fill, read beside the writer.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use tempfile::tempdir;
 use wheatear::ErrorKind;
 use wheatear::learn::{Block, BlockKind};
@@ -146,16 +148,14 @@ fn readers_that_race_a_writer_see_a_whole_state_or_an_error() {
     let folder = dir.path().join("adapter");
     let mut adapter = Adapter::create(&folder, creation(5, 8), ID).unwrap();
     let all = rows(0, 300, 5, 8);
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let whole = std::thread::scope(|scope| {
+    let (done, whole) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut whole = 0;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 let Ok(adapter) = Adapter::open(&folder, Access::Read) else { continue };
                 assert_eq!(sums_of(&adapter), sums(&all[..adapter.generation() as usize], 5), "generation {}", adapter.generation());
-                whole += 1;
+                whole.fetch_add(1, Ordering::Relaxed);
             }
-            whole
         });
         for (i, row) in all.iter().enumerate() {
             teach(&mut adapter, &bulky(9_000), std::slice::from_ref(row), Durability::Later).unwrap();
@@ -164,12 +164,13 @@ fn readers_that_race_a_writer_see_a_whole_state_or_an_error() {
             }
         }
         // The last state stands still: at least one reader gets to see a whole one.
-        while Adapter::open(&folder, Access::Read).is_err() {}
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        reader.join().unwrap()
+        while whole.load(Ordering::Relaxed) == 0 && !reader.is_finished() {
+            std::thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
     });
-    assert!(whole > 0);
+    assert!(whole.into_inner() > 0);
 }
 
 #[test]

@@ -186,9 +186,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.list || (args.cut.is_none() && args.out.is_none()) {
         let description = inspect::describe(&args.model, &model, args, &known)?;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&description)?);
+            crate::output::print(&format!("{}\n", serde_json::to_string_pretty(&description)?))?;
         } else {
-            print!("{description}");
+            crate::output::print(&description.to_string())?;
         }
         return Ok(());
     }
@@ -201,9 +201,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let prepared = prepare::prepare(&model, &tensor, args, &known)?;
     let report = write::export(&model, prepared, args, &known, &essentials, out)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        crate::output::print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     } else {
-        print!("{report}");
+        crate::output::print(&report.to_string())?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use wheatear::head::SolvedHead;
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::embed::{BackboneArgs, ConfigArgs};
+use crate::output::print;
 use data::Data;
 use evaluate::{Candidate, Outcome};
 use results::{Results, Settings};
@@ -132,11 +133,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         log::info!("report: {}", path.display());
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&results.json())?);
-    } else {
-        print!("{}", results.table());
+        return print(&format!("{}\n", serde_json::to_string_pretty(&results.json())?));
     }
-    Ok(())
+    print(&results.table())
 }
 
 fn splits(args: &RunArgs, data: &Data) -> Result<Vec<Split>> {

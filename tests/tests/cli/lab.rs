@@ -1,0 +1,198 @@
+//! `wheatear lab run` from its two kinds of input, and everything that can be wrong with an npz file.
+
+use std::path::Path;
+
+use npyz::npz::NpzWriter;
+use npyz::{DType, WriterBuilder};
+use serde_json::Value;
+
+use crate::command::{Ran, run, wheatear};
+use crate::material::{INSTRUMENTS, aisfx, put_instruments};
+
+const CLASSES: usize = 4;
+const EACH: usize = 12;
+const DIM: usize = 8;
+const ROWS: usize = CLASSES * EACH;
+
+/// Writes one array into `zip`.
+fn put<T: npyz::Serialize + Clone>(
+    zip: &mut NpzWriter<std::io::BufWriter<std::fs::File>>,
+    name: &str,
+    kind: &str,
+    shape: &[usize],
+    values: &[T],
+) {
+    let shape: Vec<u64> = shape.iter().map(|n| *n as u64).collect();
+    let options = zip.array::<T>(name, Default::default()).unwrap().dtype(DType::Plain(kind.parse().unwrap())).shape(&shape);
+    let mut array = options.begin_nd().unwrap();
+    array.extend(values.iter().cloned()).unwrap();
+    array.finish().unwrap();
+}
+
+/// Rows of four classes, each near its own corner.
+fn x() -> Vec<f32> {
+    let noise = |i: usize| ((i * 7919 + 13) % 101) as f32 / 101.0 - 0.5;
+    (0..ROWS * DIM).map(|i| noise(i) + if i % DIM == i / DIM / EACH { 3.0 } else { 0.2 }).collect()
+}
+
+fn y() -> Vec<i64> {
+    (0..ROWS).map(|i| (i / EACH) as i64).collect()
+}
+
+/// An npz file with everything in it but the array `without`.
+fn write_npz(path: &Path, x: &[f32], y: &[i64], names: &[&str], without: &str) {
+    let mut zip = NpzWriter::new(std::io::BufWriter::new(std::fs::File::create(path).unwrap()));
+    if without != "X" {
+        put(&mut zip, "X", "<f4", &[x.len() / DIM, DIM], x);
+    }
+    if without != "y" {
+        put(&mut zip, "y", "<i8", &[y.len()], y);
+    }
+    if without != "names" {
+        put(&mut zip, "names", "<U16", &[names.len()], &names.iter().map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+    if without != "group" {
+        put(&mut zip, "group", "<i8", &[y.len()], &(0..y.len() as i64).collect::<Vec<_>>());
+    }
+}
+
+const NAMES: [&str; CLASSES] = ["wren", "AC/DC hum", "みそさざい", "carrion crow"];
+
+fn lab(folder: &Path, args: &[&str]) -> Ran {
+    Ran::of(wheatear().args(["lab", "run", "--embeddings", "e.npz", "--folds", "3", "--seeds", "1"]).args(args).current_dir(folder))
+}
+
+#[test]
+fn embeddings_need_no_backbone_and_every_key_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let results = lab(folder.path(), &["--head", "slda,ncm", "--json"]).ok().json();
+    assert_eq!(results.as_array().unwrap().iter().map(|r| r["head"].as_str().unwrap()).collect::<Vec<_>>(), ["slda", "ncm"]);
+    for result in results.as_array().unwrap() {
+        assert_eq!((result["data"].as_str(), result["rows"].as_u64()), (Some("e"), Some(ROWS as u64)));
+        assert_eq!((result["dim"].as_u64(), result["classes"].as_u64()), (Some(DIM as u64), Some(CLASSES as u64)));
+        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.95 && result["accuracy"]["std"].as_f64().unwrap() >= 0.0);
+        for key in ["offline_accuracy", "forgetting", "backward_transfer", "learn_rows_per_s"] {
+            assert!(result[key].as_f64().is_some_and(f64::is_finite), "{key}: {result}");
+        }
+        assert_eq!(result["forgetting"].as_f64(), Some(0.0));
+    }
+    // What says how a backbone runs is allowed, if useless; without a source of rows there is nothing to do.
+    lab(folder.path(), &["--head", "ncm", "--threads", "2"]).ok();
+    let none = run!("lab", "run");
+    assert_eq!(none.code, Some(2));
+    assert!(none.err.contains("--embeddings") && !none.err.contains("--backbone"), "{}", none.err);
+}
+
+#[test]
+fn written_splits_give_the_same_results_when_read() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let args = ["--head", "naive,ncm,slda,ridge", "--naive-lr", "0.03", "--splits", "s.json", "--json"];
+    let untimed = |ran: Ran| {
+        let mut results = ran.ok().json();
+        for result in results.as_array_mut().unwrap() {
+            result["learn_rows_per_s"] = Value::Null;
+            result["runs"].as_array_mut().unwrap().iter_mut().for_each(|r| r["learn_s"] = Value::Null);
+        }
+        results
+    };
+    let first = untimed(lab(folder.path(), &args));
+    let written = std::fs::read(folder.path().join("s.json")).unwrap();
+    assert_eq!(untimed(lab(folder.path(), &args)), first);
+    assert_eq!(std::fs::read(folder.path().join("s.json")).unwrap(), written);
+    let splits: Value = serde_json::from_slice(&written).unwrap();
+    for split in splits.as_array().unwrap() {
+        let rows = |key: &str| split[key].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect::<Vec<_>>();
+        let mut all = [rows("train"), rows("test")].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..ROWS as u64).collect::<Vec<_>>());
+        assert!(split["seed"].is_u64() && split["fold"].is_u64());
+    }
+    std::fs::write(folder.path().join("s.json"), r#"[{"seed":0,"fold":0,"train":[0,1],"test":[999]}]"#).unwrap();
+    lab(folder.path(), &args).fails(3, &["s.json", "999", "0 to 47"]);
+}
+
+#[test]
+fn the_report_is_one_page_that_loads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let table = lab(folder.path(), &["--head", "slda", "--report", "r.html"]).ok().out;
+    assert!(table.contains("slda") && table.contains("offline"), "{table}");
+    let page = std::fs::read_to_string(folder.path().join("r.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("みそさざい") && page.contains("AC/DC hum"));
+    let rest = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "").replace("xmlns:xlink=\"http://www.w3.org/1999/xlink\"", "");
+    for word in ["http://", "https://", "<script", "<link", "@import", "url(", " src="] {
+        assert!(!rest.contains(word), "the page refers to {word}");
+    }
+    lab(folder.path(), &["--head", "ncm", "--report", "no/such/folder/r.html"]).fails(4, &["no/such/folder/r.html", "check the path"]);
+}
+
+#[test]
+fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    put_instruments(folder.path(), &INSTRUMENTS, 0, 4);
+    let lab = || {
+        let mut command = wheatear();
+        command.args(["lab", "run", "--folds", "2", "--seeds", "1", "--head", "slda", "--json", "--audio"]).arg(folder.path());
+        command
+    };
+    let named = Ran::of(lab().arg("--backbone").arg(aisfx())).ok().json();
+    assert_eq!((named[0]["dim"].as_u64(), named[0]["classes"].as_u64()), (Some(512), Some(3)));
+    assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
+    let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
+    assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
+    let none = Ran::of(&mut lab());
+    assert_eq!(none.code, Some(2));
+    assert!(none.err.contains("--backbone"), "{}", none.err);
+    std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
+    Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
+}
+
+#[test]
+fn an_npz_file_that_cannot_be_used_says_which_array_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let npz = folder.path().join("e.npz");
+    for without in ["X", "y", "names", "group"] {
+        write_npz(&npz, &x(), &y(), &NAMES, without);
+        lab(folder.path(), &[]).fails(3, &["e.npz", without]);
+    }
+    let mut nan = x();
+    nan[2 * DIM + 5] = f32::NAN;
+    write_npz(&npz, &nan, &y(), &NAMES, "");
+    lab(folder.path(), &[]).fails(3, &["X[2, 5]", "not a number"]);
+    write_npz(&npz, &x(), &y()[1..], &NAMES, "");
+    lab(folder.path(), &[]).fails(3, &["y", "[48]", "[47]"]);
+    write_npz(&npz, &x(), &y(), &NAMES[..3], "");
+    lab(folder.path(), &[]).fails(3, &["y[36]", "0 to 2", "found 3"]);
+    write_npz(&npz, &x(), &vec![0; ROWS], &NAMES, "");
+    lab(folder.path(), &[]).fails(3, &["only one class"]);
+    let mut lonely = vec![0; ROWS];
+    lonely[7] = 1;
+    write_npz(&npz, &x(), &lonely, &NAMES, "");
+    lab(folder.path(), &[]).fails(3, &["too few rows", "AC/DC hum", "add recordings"]);
+
+    let write = |kind: &str, shape: &[usize], values: &[f64]| {
+        let mut zip = NpzWriter::new(std::io::BufWriter::new(std::fs::File::create(&npz).unwrap()));
+        match kind {
+            "<f8" => put(&mut zip, "X", kind, shape, values),
+            _ => put(&mut zip, "X", kind, shape, &values.iter().map(|v| *v as f32).collect::<Vec<_>>()),
+        }
+        put(&mut zip, "y", "<f8", &[2], &[0.0, 1.0]);
+    };
+    write("<f4", &[8], &[1.0; 8]);
+    lab(folder.path(), &[]).fails(3, &["X", "[n, D]", "[8]"]);
+    write("<f4", &[2, 4], &[1.0; 8]);
+    lab(folder.path(), &[]).fails(3, &["y", "integer"]);
+
+    std::fs::write(&npz, b"file,class\na.wav,wren\n").unwrap();
+    lab(folder.path(), &[]).fails(3, &["not an npz file", "e.npz", "numpy.savez"]);
+    let whole = {
+        write_npz(&npz, &x(), &y(), &NAMES, "");
+        std::fs::read(&npz).unwrap()
+    };
+    std::fs::write(&npz, &whole[..whole.len() / 2]).unwrap();
+    lab(folder.path(), &[]).fails(3, &["e.npz"]);
+    std::fs::remove_file(&npz).unwrap();
+    lab(folder.path(), &[]).fails(4, &["e.npz", "check the path"]);
+}

@@ -1,0 +1,12 @@
+//! The command `wheatear` as its user meets it: real sounds through the whole path, every output format, and every fault
+//! that a user can cause, each with its exit code and a message that helps. Needs what `cargo xtask setup` makes.
+
+mod bad_files;
+mod bad_sounds;
+mod command;
+mod disk;
+mod formats;
+mod interrupted;
+mod lab;
+mod life;
+mod material;
