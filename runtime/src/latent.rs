@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::backbone::manifest::{AudioSpec, EmbeddingScale, EmbeddingSpec, FrontEndSpec, Manifest, Modality, Normalise, QuantiserSpec};
+use crate::backbone::manifest::{EmbeddingScale, FrontEndSpec, LogForm, Manifest, MelNorm, MelScale, Modality, Normalise, WindowShape};
 use crate::{Error, ErrorKind, Result};
 
 /// Turns embeddings into latents and back.
@@ -14,7 +14,6 @@ use crate::{Error, ErrorKind, Result};
 pub struct Quantiser {
     bits: u8,
     scale: Vec<f32>,
-    inverse: Vec<f32>,
 }
 
 impl Quantiser {
@@ -26,13 +25,12 @@ impl Quantiser {
         if !(4..=8).contains(&bits) {
             return Err(Error::new(ErrorKind::Config, "latents have 4 to 8 bits").found(bits));
         }
-        if let Some(i) = scale.iter().position(|s| !s.is_finite() || *s <= 0.0 || !s.recip().is_finite()) {
+        if let Some(i) = scale.iter().position(|s| !s.is_finite() || *s <= 0.0) {
             return Err(Error::new(ErrorKind::Config, "a latent scale must be finite and above 0")
                 .at(format!("dimension {i}"))
                 .found(scale[i]));
         }
-        let inverse = scale.iter().map(|s| s.recip()).collect();
-        Ok(Quantiser { bits, scale, inverse })
+        Ok(Quantiser { bits, scale })
     }
 
     /// The quantiser of a manifest, or of the same scales at another number of bits.
@@ -86,7 +84,7 @@ impl Quantiser {
             if !x.is_finite() {
                 return Err(not_finite(i, *x));
             }
-            let v = (x * self.inverse[i]).round();
+            let v = (x / self.scale[i]).round();
             clipped += u32::from(v.abs() > m);
             *q = v.clamp(-m, m) as i8;
         }
@@ -142,34 +140,65 @@ impl SpaceId {
     /// # Errors
     /// `Config` when the manifest has no quantiser or no variant.
     pub fn of(manifest: &Manifest, bits: Option<u8>) -> Result<SpaceId> {
-        #[derive(Serialize)]
-        struct Space<'a> {
-            modality: Modality,
-            reference_sha256: &'a str,
-            audio: &'a AudioSpec,
-            normalise: &'a Normalise,
-            front_end: &'a FrontEndSpec,
-            embedding: &'a EmbeddingSpec,
-            quantiser: QuantiserSpec,
-        }
         let quantiser = Quantiser::from_manifest(manifest, bits)?;
-        let space = Space {
-            modality: manifest.modality,
-            reference_sha256: &manifest.variant(None)?.sha256,
-            audio: &manifest.audio,
-            normalise: &manifest.normalise,
-            front_end: &manifest.front_end,
-            embedding: &manifest.embedding,
-            quantiser: QuantiserSpec { bits: quantiser.bits, calibrated_on: String::new(), scale: quantiser.scale },
-        };
-        // serde_json prints floats in their shortest exact form: the text is the same on every machine.
-        let text =
-            serde_json::to_string(&space).map_err(|e| Error::new(ErrorKind::Config, "the manifest has no canonical form").because(e))?;
-        let mut hash = Sha256::new();
-        hash.update(b"wheatear-space-1\n");
-        hash.update(text.as_bytes());
-        Ok(SpaceId(hash.finalize().into()))
+        let text = canonical_space(manifest, &manifest.variant(None)?.sha256, &quantiser);
+        Ok(SpaceId(Sha256::digest(text.as_bytes()).into()))
     }
+}
+
+/// The text that a space's digest is over: one `key value` a line, in this order, floats as the hexadecimal of their f32
+/// bits (docs/format.md). A key that is added later must leave the text of spaces that do not use it as it is.
+fn canonical_space(manifest: &Manifest, reference_sha256: &str, quantiser: &Quantiser) -> String {
+    let bits = |x: f32| format!("{:08x}", x.to_bits());
+    let audio = &manifest.audio;
+    let mut lines = vec![
+        "wheatear-space 1".to_owned(),
+        format!(
+            "modality {}",
+            match manifest.modality {
+                Modality::Audio => "audio",
+                Modality::Image => "image",
+                Modality::Text => "text",
+            }
+        ),
+        format!("reference {reference_sha256}"),
+        format!("window {} {} {}", audio.rate_hz, audio.window_samples, audio.hop_samples),
+        match manifest.normalise {
+            Normalise::None { gain } => format!("normalise none {}", bits(gain)),
+            Normalise::Peak { floor } => format!("normalise peak {}", bits(floor)),
+        },
+    ];
+    if let FrontEndSpec::LogMel(m) = &manifest.front_end {
+        let window = match m.window {
+            WindowShape::HannPeriodic => "hann-periodic",
+            WindowShape::HannSymmetric => "hann-symmetric",
+        };
+        let mel_scale = match m.mel_scale {
+            MelScale::Htk => "htk",
+            MelScale::Slaney => "slaney",
+        };
+        let mel_norm = match m.mel_norm {
+            MelNorm::None => "none",
+            MelNorm::Sum => "sum",
+            MelNorm::Slaney => "slaney",
+        };
+        lines.push(format!("stft {} {} {} {} {}", m.n_fft, m.window_length, m.hop_length, window, bits(m.power)));
+        lines.push(format!("mel {} {} {} {} {}", m.mel_bands, mel_scale, mel_norm, bits(m.f_min_hz), bits(m.f_max_hz)));
+        lines.push(match m.log {
+            LogForm::None => "log none".to_owned(),
+            LogForm::Ln { add } => format!("log ln {}", bits(add)),
+            LogForm::Log10OnePlus { factor } => format!("log log10-one-plus {}", bits(factor)),
+            LogForm::Decibel { floor, range_db } => format!("log decibel {} {}", bits(floor), bits(range_db)),
+        });
+        lines.push(format!("affine {} {}", bits(m.scale), bits(m.offset)));
+    }
+    let scale = match manifest.embedding.scale {
+        EmbeddingScale::None => "none",
+        EmbeddingScale::SqrtDim => "sqrt-dim",
+    };
+    lines.push(format!("embedding {} {scale}", manifest.embedding.dim));
+    lines.push(format!("latent {} {}", quantiser.bits, quantiser.scale.iter().map(|s| bits(*s)).collect::<Vec<_>>().join(" ")));
+    lines.join("\n") + "\n"
 }
 
 impl std::fmt::Display for SpaceId {

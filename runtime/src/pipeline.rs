@@ -12,7 +12,7 @@ use crate::audio::check_finite;
 use crate::audio::decode::SoundFile;
 use crate::audio::resample::Resampler;
 use crate::backbone::Backbone;
-use crate::backbone::manifest::{EmbeddingScale, Manifest};
+use crate::backbone::manifest::{EmbeddingScale, Manifest, Modality};
 use crate::backbone::session::{OrtBackbone, SessionOptions};
 use crate::features::{FrontEnd, peak};
 use crate::latent::scale_embedding;
@@ -66,6 +66,13 @@ impl Embedder {
     /// `Input` for a rate no sound has; `Config` when the manifest lacks the front end the backbone needs, or when the
     /// backbone's sizes are not the manifest's.
     pub fn new(manifest: Manifest, backbone: Box<dyn Backbone>, source_rate_hz: u32) -> Result<Embedder> {
+        if manifest.modality != Modality::Audio {
+            return Err(Error::new(ErrorKind::Config, "the backbone does not take sound")
+                .at(&manifest.name)
+                .expected("modality = \"audio\"")
+                .found(format!("{:?}", manifest.modality).to_lowercase())
+                .cure("use a backbone for audio"));
+        }
         let front_end = FrontEnd::new(&manifest, backbone.input())?;
         let (dim, window) = (manifest.embedding.dim as usize, manifest.audio.window_samples as usize);
         if (front_end.input_len(), dim) != (backbone.input_len(), backbone.dim()) {

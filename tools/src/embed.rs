@@ -29,6 +29,10 @@ pub struct BackboneArgs {
     pub onnxruntime: Option<PathBuf>,
 }
 
+/// File in an adapter's folder that says where its backbone was: a hint, so that `classify` need not be told. What it points
+/// to is used only when it is the adapter's backbone by its space.
+const HINT: &str = "backbone";
+
 /// Where the configuration is.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ConfigArgs {
@@ -62,14 +66,23 @@ impl BackboneArgs {
     /// # Errors
     /// `Config` when neither names a backbone.
     pub fn choose(&self, config: &Config) -> Result<BackboneChoice> {
+        self.choose_for(config, None)
+    }
+
+    /// As [`BackboneArgs::choose`], and then where the adapter in `adapter` was taught, if the backbone is there still.
+    ///
+    /// # Errors
+    /// `Config` when nothing names a backbone.
+    pub fn choose_for(&self, config: &Config, adapter: Option<&Path>) -> Result<BackboneChoice> {
         let configured = &config.backbone;
-        let folder = self.backbone.as_ref().or(configured.folder.as_ref()).ok_or_else(|| {
+        let hint = || std::fs::read_to_string(adapter?.join(HINT)).ok().map(|t| PathBuf::from(t.trim_end())).filter(|p| p.exists());
+        let folder = self.backbone.clone().or_else(|| configured.folder.clone()).or_else(hint).ok_or_else(|| {
             Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder in --config FILE.toml")
         })?;
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
         let library = self.onnxruntime.clone().or_else(|| configured.onnxruntime.clone());
         Ok(BackboneChoice {
-            folder: folder.clone(),
+            folder,
             variant: self.variant.clone().or_else(|| configured.variant.clone()),
             threads: self.threads.or(configured.threads).map_or_else(cores, usize::from),
             options: SessionOptions { library, ..SessionOptions::default() },
@@ -92,6 +105,27 @@ impl BackboneChoice {
     /// As [`Embedder::open`].
     pub fn check(&self) -> Result<()> {
         self.open().map(|_| ())
+    }
+
+    /// First eight bytes of the SHA-256 of the chosen variant's graph, big-endian.
+    ///
+    /// # Errors
+    /// `Config` when there is no such variant.
+    pub fn graph(&self, manifest: &Manifest) -> Result<u64> {
+        let sha256 = &manifest.variant(self.variant.as_deref())?.sha256;
+        Ok(u64::from_str_radix(&sha256[..16], 16).unwrap_or(0))
+    }
+
+    /// Leaves a hint of where the backbone is in the adapter's folder; without it `classify` asks for one.
+    pub fn remember(&self, adapter: &Path) {
+        let path = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        let hint = adapter.join(HINT);
+        let text = format!("{}\n", path.display());
+        if std::fs::read_to_string(&hint).ok().as_ref() != Some(&text)
+            && let Err(e) = std::fs::write(&hint, text)
+        {
+            log::warn!("{}", Error::io("note the backbone's place in", &hint, e));
+        }
     }
 
     fn open(&self) -> Result<Embedder> {

@@ -3,7 +3,7 @@
 //! Each sound is one commit, and is remembered by the digest of its bytes and class: a second run learns only what is
 //! new, and a run that was cut off goes on behind the last sound it had learned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -94,17 +94,35 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let sounds = labelled_in(&args.folder)?;
     let manifest = backbone.manifest()?;
-    let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest)?;
+    let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest, sounds.len())?;
+    let remembered = adapter.header().creation.max_sources as usize;
+    if sounds.len() > remembered {
+        return Err(Error::new(ErrorKind::Limit, "the folder has more sounds than the adapter can remember as taught")
+            .at(args.folder.display())
+            .expected(format!("at most {remembered}"))
+            .found(sounds.len())
+            .cure("teach the folder to a new adapter: it is made large enough, or split the folder")
+            .into());
+    }
+    let graph = backbone.graph(&manifest)?;
     if let Recovery::RolledBack { generation } = adapter.recovery() {
         log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", folder.display());
     }
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
+    let mut seen = HashSet::new();
+    let bar = progress("reading", sounds.len());
     for sound in sounds {
         let source = source_of(&sound)?;
         // Two copies of one recording in a class are one recording.
-        if adapter.has_source(source) || new.iter().any(|(_, s)| *s == source) { known += 1 } else { new.push((sound, source)) }
+        if adapter.has_source(source) || !seen.insert(source) {
+            known += 1
+        } else {
+            new.push((sound, source))
+        }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
     let mut done = Taught { already_known: known, adapter: folder.clone(), ..Taught::default() };
     let quantiser = adapter.quantiser()?;
@@ -123,7 +141,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 Err(e) => return Err(e.at(sound.path.display())),
             };
-            learn(&mut adapter, &quantiser, silence, sound, *source, &got, &mut done)?;
+            learn(&mut adapter, &quantiser, silence, sound, (*source, graph), &got, &mut done)?;
             let last = i + 1 == files.len();
             if each || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
                 adapter.sync()?;
@@ -135,6 +153,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     done.generation = adapter.generation();
+    backbone.remember(&folder);
     report(args, &adapter, &done)?;
     match done.unusable.len() {
         0 => Ok(()),
@@ -145,7 +164,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn open_or_create(args: &Args, config: &Config, folder: &Path, backbone: &BackboneChoice, manifest: &Manifest) -> Result<Adapter> {
+fn open_or_create(
+    args: &Args,
+    config: &Config,
+    folder: &Path,
+    backbone: &BackboneChoice,
+    manifest: &Manifest,
+    sounds: usize,
+) -> Result<Adapter> {
     let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
     let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
     let open = || {
@@ -174,6 +200,7 @@ fn open_or_create(args: &Args, config: &Config, folder: &Path, backbone: &Backbo
         created: clock::now(),
         replay_rows: args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows),
         max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
+        max_sources: bounds.max_sources.max(u32::try_from(2 * sounds).unwrap_or(u32::MAX)),
         seed: u64::from_le_bytes(clock::random_bytes()?),
         ..bounds
     };
@@ -206,7 +233,7 @@ fn learn(
     quantiser: &Quantiser,
     silence: f32,
     sound: &Labelled,
-    source: u64,
+    (source, graph): (u64, u64),
     got: &Embedded,
     done: &mut Taught,
 ) -> Result<()> {
@@ -226,7 +253,7 @@ fn learn(
     if rows.is_empty() {
         log::warn!("{}: silent, nothing to learn from it", sound.path.display());
     }
-    let batch = Batch { origin: adapter.header().creation.origin, by: "teach".into(), time: clock::now(), source, source_complete: true };
+    let batch = Batch { origin: adapter.origin(), by: "teach".into(), time: clock::now(), graph, source, source_complete: true };
     let rows = rows.get(learned_before..).unwrap_or_default();
     adapter.learn(&batch, rows, Durability::Later)?;
     done.sounds += 1;
@@ -242,6 +269,11 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     }
     let mut text = format!("{}: generation {}\n", done.adapter.display(), done.generation);
     text += &format!("learned {} rows of {} sounds; {} sounds were known already\n", done.rows, done.sounds, done.already_known);
+    if done.clipped_components * 1000 > done.rows * adapter.dim() as u64 {
+        let share = 100.0 * done.clipped_components as f64 / (done.rows * adapter.dim() as u64) as f64;
+        text +=
+            &format!("clipped {share:.2} % of the components: calibrate the backbone on sounds like these (wheatear export --calibrate)\n");
+    }
     if done.silent_windows > 0 {
         text += &format!("left out {} silent windows\n", done.silent_windows);
     }

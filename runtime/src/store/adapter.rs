@@ -15,7 +15,7 @@ use super::header::Header;
 use super::pack::row_stride_bytes;
 use super::record::{self, Batch, Learned, Link, NewRow};
 use super::sources::Sources;
-use super::state::{NewPart, Part, Root, StateFile};
+use super::state::{NewPart, OriginState, Part, Root, StateFile};
 use crate::latent::{Quantiser, SpaceId, limit};
 use crate::learn::{Block, BlockKind, ClassName, Origin};
 use crate::{Error, ErrorKind, Result};
@@ -76,6 +76,7 @@ pub struct Adapter {
     pub(super) blocks: BTreeMap<(Origin, BlockKind), Block>,
     pub(super) changed: HashSet<(Origin, BlockKind)>,
     pub(super) sources: Sources,
+    pub(super) origins: Vec<OriginState>,
     pub(super) generation: u64,
     pub(super) chain: u64,
     pub(super) next_row: u64,
@@ -219,13 +220,16 @@ impl Adapter {
             oldest_sequence: self.oldest_sequence,
             next_row: self.next_row,
             evicted_rows: self.evicted_rows(),
+            origins: self.origin_states(),
             extents: Vec::new(),
         };
+        let origins = root.origins.clone();
         self.failed = true;
         let done = self.state.commit(root, parts);
         // Running out of units is found before anything that matters is written.
         self.failed = done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Limit);
         done?;
+        self.origins = origins;
         self.changed.clear();
         self.journal_bytes = 0;
         Ok(())
@@ -298,7 +302,7 @@ impl Adapter {
         let dim = self.dim() as u64;
         let block = |b: &Block| 8 * (dim + dim * (dim + 1) / 2 + b.classes().len() as u64 * (dim + 8));
         self.blocks.iter().filter(|(k, _)| self.changed.contains(k)).map(|(_, b)| block(b)).sum::<u64>()
-            + (8 * self.sources.len() as u64).max(4096)
+            + (self.sources.len_bytes()).max(4096)
     }
 
     fn rows_of(&self, sequence: u64, dim: usize, bits: u8, visit: &mut dyn FnMut(Learned) -> Result<()>) -> Result<()> {
@@ -408,6 +412,25 @@ impl Adapter {
     /// Rows that left replay; the statistics count them still.
     pub fn evicted_rows(&self) -> u64 {
         (self.next_row - 1).saturating_sub(self.chunks.held_rows())
+    }
+
+    /// Who learns here now.
+    pub fn origin(&self) -> Origin {
+        self.origins.iter().find(|o| o.own).map_or(self.header.creation.origin, |o| o.origin)
+    }
+
+    fn origin_states(&self) -> Vec<OriginState> {
+        let own = self.origin();
+        let known = |origin: &Origin| self.origins.iter().find(|o| o.origin == *origin).cloned();
+        let state = |origin: Origin| match known(&origin) {
+            Some(state) if origin != own => state,
+            other => OriginState { origin, generation: self.generation, parity: other.and_then(|o| o.parity), own: origin == own },
+        };
+        let mut all = self.origins();
+        all.extend(self.origins.iter().map(|o| o.origin).chain([own]).filter(|o| !self.blocks.keys().any(|(b, _)| b == o)));
+        all.sort();
+        all.dedup();
+        all.into_iter().map(state).collect()
     }
 
     /// Origins that have blocks here.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{FRAME_LEN_BYTES, Kind, crc64, frame_postcard, unframe_postcard};
+use super::frame::{FRAME_LEN_BYTES, Kind, MAGIC, crc64, frame_postcard, unframe_postcard};
 use super::header::Header;
 use super::map::ChunkMap;
 use super::record::{self, ALIGN_BYTES, Found, Link};
@@ -451,10 +451,12 @@ impl Chunks {
     }
 }
 
-/// True when `bytes` begin like the record that would follow, of which the rest was never written.
+/// True when `bytes` begin like the record that would follow: two of magic, generation and chain are its own, so that
+/// damage to any one of them does not hide it. A stale record has the magic alone.
 fn begins_record(bytes: &[u8], next: Link) -> bool {
-    let wanted: Vec<u8> = next.generation.to_le_bytes().into_iter().chain(next.chain.to_le_bytes()).collect();
-    bytes.get(FRAME_LEN_BYTES..FRAME_LEN_BYTES + 16) == Some(&wanted[..])
+    let at = |from: usize, wanted: &[u8]| bytes.get(from..from + wanted.len()) == Some(wanted);
+    let signs = [at(0, &MAGIC), at(FRAME_LEN_BYTES, &next.generation.to_le_bytes()), at(FRAME_LEN_BYTES + 8, &next.chain.to_le_bytes())];
+    signs.into_iter().filter(|s| *s).count() >= 2
 }
 
 fn rows_in(found: &Found<'_>) -> u64 {

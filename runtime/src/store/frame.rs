@@ -21,7 +21,8 @@ use crate::{Error, ErrorKind, Result};
 pub const FRAME_LEN_BYTES: usize = 24;
 /// Frame format written by this version.
 pub const FRAME_VERSION: u16 = 1;
-const MAGIC: [u8; 4] = *b"WHTR";
+/// First bytes of every frame.
+pub const MAGIC: [u8; 4] = *b"WHTR";
 static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_NVME);
 
 /// What a frame's body holds. Numbers are never used again for something else.
@@ -48,14 +49,22 @@ pub enum Kind {
     Forget = 20,
     /// Journal: a head accepted or refused.
     Verdict = 21,
+    /// Journal: the device goes on as a new incarnation.
+    Incarnation = 22,
+    /// Journal: a part too large for a record was committed with a root; replay needs a root that has it.
+    State = 23,
+    /// Journal: rows kept in replay that are counted already.
+    Carry = 24,
     /// A block in canonical form, inside a bundle or a message.
     Block = 32,
+    /// A signature over the digest of what it follows, in a bundle.
+    Signature = 33,
 }
 
 impl Kind {
     fn of(number: u16) -> Option<Kind> {
         use Kind::*;
-        [Header, Root, ChunkOpen, ChunkSeal, Learn, Undo, Relabel, Tombstone, Forget, Verdict, Block]
+        [Header, Root, ChunkOpen, ChunkSeal, Learn, Undo, Relabel, Tombstone, Forget, Verdict, Incarnation, State, Carry, Block, Signature]
             .into_iter()
             .find(|k| *k as u16 == number)
     }

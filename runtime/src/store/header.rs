@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{FRAME_LEN_BYTES, Kind, frame_postcard, unframe_postcard};
+use super::frame::{FRAME_LEN_BYTES, Kind, frame_postcard, unframe, unframe_postcard};
 use super::pack::row_stride_bytes;
 use crate::backbone::manifest::Modality;
 use crate::latent::SpaceId;
@@ -138,7 +138,9 @@ impl Header {
         let units_of = |bytes: u64| bytes.div_ceil(u64::from(UNIT_LEN_BYTES));
         let origin_units = units_of(latents) + units_of(mixed) + units_of(base);
         let own_units =
-            origin_units + units_of(8 * u64::from(creation.max_sources) + 64) + units_of(u64::from(creation.replay_rows) * 8 + 64);
+            origin_units + units_of(16 * u64::from(creation.max_sources) + 64) + units_of(u64::from(creation.replay_rows) * 8 + 64);
+        // Accepted head, head on trial, trained head with its optimiser's two moments; and the monitor.
+        let own_units = own_units + 5 * units_of(c * (name + 4 * (d + 1)) + 64) + units_of(u64::from(UNIT_LEN_BYTES));
         // Current, previous, and the one being written; foreign origins change one at a time, but may all be replaced by one merge.
         let units = 3 * (own_units + u64::from(creation.max_origins.saturating_sub(1)) * origin_units);
         let slot_len_bytes = (4096 + 256 * creation.max_origins.max(1)).next_multiple_of(UNIT_LEN_BYTES);
@@ -189,16 +191,36 @@ impl Header {
         if bytes.len() < FRAME_LEN_BYTES {
             return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is too short").found(format!("{} bytes", bytes.len())));
         }
+        // The format comes first: a later one may have other fields behind it.
+        if let (Kind::Header, body) = unframe(bytes)?
+            && let Ok((format, _)) = postcard::take_from_bytes::<u32>(body)
+            && format != STORE_FORMAT
+        {
+            let newer = Error::new(ErrorKind::Mismatch, "the adapter has another format");
+            return Err(newer.expected(STORE_FORMAT).found(format).cure("update wheatear"));
+        }
         let header: Header = unframe_postcard(bytes, Kind::Header)?;
         // The padding lies outside the checksum: it must be what was written.
         if header.encode()? != bytes {
             return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is followed by other bytes").cure("restore it from a copy"));
         }
-        if header.format != STORE_FORMAT {
-            let newer = Error::new(ErrorKind::Mismatch, "the adapter has another format");
-            return Err(newer.expected(STORE_FORMAT).found(header.format).cure("update wheatear"));
-        }
         header.validate(ErrorKind::Corrupt)?;
         Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::frame::frame;
+
+    #[test]
+    fn a_header_of_a_later_format_is_named_as_such_whatever_follows() {
+        let mut body = postcard::to_stdvec(&2u32).unwrap_or_default();
+        body.extend_from_slice(b"fields that this version has never heard of");
+        let bytes = frame(Kind::Header, &body).unwrap();
+        let error = Header::decode(&bytes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+        assert!(error.to_string().contains("update"), "{error}");
     }
 }

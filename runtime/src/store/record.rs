@@ -54,6 +54,8 @@ pub struct Batch {
     pub by: String,
     /// When the labels were given.
     pub time: Moment,
+    /// First eight bytes of the SHA-256 of the graph that embedded them, big-endian; 0 when unknown.
+    pub graph: u64,
     /// Digest of the recording, 0 when live.
     pub source: u64,
     /// True when this record ends its recording.

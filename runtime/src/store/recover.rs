@@ -41,6 +41,7 @@ impl Adapter {
             blocks: BTreeMap::new(),
             changed: HashSet::new(),
             sources,
+            origins: Vec::new(),
             generation: 0,
             chain: 0,
             next_row: 1,
@@ -100,13 +101,14 @@ impl Adapter {
         }
         (self.generation, self.chain, self.next_row) = (root.generation, root.chain, root.next_row);
         self.oldest_sequence = root.oldest_sequence;
+        self.origins = root.origins;
         self.check_not_overtaken(root.journal.sequence, newest)?;
         Ok(root.journal)
     }
 
     /// Refuses when the slot of the chunk `needed` has been taken by a later one.
     fn check_not_overtaken(&self, needed: u64, newest: Option<u64>) -> Result<()> {
-        match newest.filter(|n| *n >= needed + self.chunks.slots()) {
+        match newest.filter(|n| *n >= needed.saturating_add(self.chunks.slots())) {
             None => Ok(()),
             Some(newest) => {
                 Err(Error::new(ErrorKind::Corrupt, "the newest checkpoints are damaged, and the journal after the older one is gone")
@@ -125,14 +127,14 @@ impl Adapter {
         let mut blocks = std::mem::take(&mut self.blocks);
         let (mut changed, mut sources) = (std::mem::take(&mut self.changed), self.sources.clone());
         let (mut last, mut next_row, mut bytes) = ((generation, chain), self.next_row, 0u64);
-        let next = Link { generation: generation + 1, chain };
+        let next = Link { generation: generation.saturating_add(1), chain };
         self.chunks.replay(from, next, |found| {
             let rows = match found.kind {
                 Kind::Learn => {
                     let learned = record::decode_learn(found.payload, dim, bits)?;
                     absorb(&mut blocks, &mut changed, &learned, dim)?;
                     sources.note(&learned.batch, learned.rows.len());
-                    next_row = next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id + 1));
+                    next_row = next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id.saturating_add(1)));
                     learned.rows.len() as u64
                 }
                 other => {

@@ -1,23 +1,24 @@
-//! Recordings taught to their end, so that teaching a folder again learns only what is new. Bounded: beyond the bound the
-//! oldest is forgotten, and would be learned again.
+//! Recordings that were taught, so that teaching a folder again learns only what is new, and one that was cut off goes on
+//! where it stopped. Bounded: beyond the bound the oldest is forgotten, and would be learned again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::record::Batch;
+
+/// In place of the number of rows: taught to its end.
+const FINISHED: u64 = u64::MAX;
 
 /// Digests of recordings; 0 stands for live audio, which is never remembered.
 #[derive(Debug, Clone)]
 pub(super) struct Sources {
     order: VecDeque<u64>,
-    complete: HashSet<u64>,
-    /// The recording being taught, and its rows so far.
-    unfinished: (u64, u64),
+    rows: HashMap<u64, u64>,
     most: usize,
 }
 
 impl Sources {
     pub(super) fn new(most: usize) -> Sources {
-        Sources { order: VecDeque::new(), complete: HashSet::new(), unfinished: (0, 0), most }
+        Sources { order: VecDeque::new(), rows: HashMap::new(), most }
     }
 
     /// Takes note of a record of `rows` rows.
@@ -25,42 +26,45 @@ impl Sources {
         if batch.source == 0 {
             return;
         }
-        let before = if self.unfinished.0 == batch.source { self.unfinished.1 } else { 0 };
-        self.unfinished = if batch.source_complete { (0, 0) } else { (batch.source, before + rows as u64) };
-        if !batch.source_complete || !self.complete.insert(batch.source) {
-            return;
+        let before = self.rows.get(&batch.source).copied();
+        let after = if batch.source_complete { FINISHED } else { before.unwrap_or(0).saturating_add(rows as u64) };
+        self.rows.insert(batch.source, after);
+        if before.is_none() {
+            self.order.push_back(batch.source);
         }
-        self.order.push_back(batch.source);
         if self.order.len() > self.most
             && let Some(oldest) = self.order.pop_front()
         {
-            self.complete.remove(&oldest);
+            self.rows.remove(&oldest);
         }
     }
 
     pub(super) fn has(&self, source: u64) -> bool {
-        self.complete.contains(&source)
+        self.rows.get(&source) == Some(&FINISHED)
     }
 
     pub(super) fn rows_of_unfinished(&self, source: u64) -> u64 {
-        if self.unfinished.0 == source { self.unfinished.1 } else { 0 }
+        self.rows.get(&source).copied().filter(|n| *n != FINISHED).unwrap_or(0)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
+    /// Length of [`Sources::encode`].
+    pub(super) fn len_bytes(&self) -> u64 {
+        16 * self.order.len() as u64
     }
 
-    /// The unfinished recording, its rows, then the finished ones, oldest first: little-endian u64 each.
+    /// Recording and rows so far (or all ones when finished), the longest known first: little-endian u64 each.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let words = [self.unfinished.0, self.unfinished.1];
-        words.iter().chain(&self.order).flat_map(|s| s.to_le_bytes()).collect()
+        self.order.iter().flat_map(|s| [*s, self.rows.get(s).copied().unwrap_or(0)]).flat_map(u64::to_le_bytes).collect()
     }
 
     pub(super) fn restore(&mut self, bytes: &[u8]) {
-        let mut words = bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
-        self.unfinished = (words.next().unwrap_or(0), words.next().unwrap_or(0));
-        self.order = words.collect();
-        self.complete = self.order.iter().copied().collect();
+        let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap_or_default());
+        (self.order, self.rows) = (VecDeque::new(), HashMap::new());
+        for pair in bytes.chunks_exact(16) {
+            if self.rows.insert(word(&pair[..8]), word(&pair[8..])).is_none() {
+                self.order.push_back(word(&pair[..8]));
+            }
+        }
     }
 }
 
@@ -72,24 +76,27 @@ mod tests {
 
     fn batch(source: u64, source_complete: bool) -> Batch {
         let origin = Origin { device: [1; 16], incarnation: 1 };
-        Batch { origin, by: "teach".into(), time: Moment::UNKNOWN, source, source_complete }
+        Batch { origin, by: "teach".into(), time: Moment::UNKNOWN, graph: 0, source, source_complete }
     }
 
     #[test]
-    fn the_oldest_is_forgotten_when_full_and_an_unfinished_one_is_resumed() {
-        let mut sources = Sources::new(2);
+    fn the_oldest_is_forgotten_when_full_and_unfinished_ones_are_resumed() {
+        let mut sources = Sources::new(3);
         sources.note(&batch(0, true), 1);
-        for s in 1..=3 {
+        for s in 1..=4 {
             sources.note(&batch(s, false), 5);
             assert_eq!((sources.has(s), sources.rows_of_unfinished(s)), (false, 5));
             sources.note(&batch(s, true), 2);
             assert_eq!((sources.has(s), sources.rows_of_unfinished(s)), (true, 0));
         }
-        assert_eq!([1, 2, 3].map(|s| sources.has(s)), [false, true, true]);
-        sources.note(&batch(9, false), 4);
-        sources.note(&batch(9, false), 4);
-        let mut again = Sources::new(2);
+        assert_eq!([1, 2, 3, 4].map(|s| sources.has(s)), [false, true, true, true]);
+        // Two recordings that are learned in turns are both resumed.
+        for s in [8, 9, 8] {
+            sources.note(&batch(s, false), 4);
+        }
+        let mut again = Sources::new(3);
         again.restore(&sources.encode());
-        assert_eq!(([1, 2, 3].map(|s| again.has(s)), again.rows_of_unfinished(9), again.len()), ([false, true, true], 8, 2));
+        assert_eq!([4, 8, 9].map(|s| (again.has(s), again.rows_of_unfinished(s))), [(true, 0), (false, 8), (false, 4)]);
+        assert_eq!(again.len_bytes(), 48);
     }
 }

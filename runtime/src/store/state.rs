@@ -52,6 +52,19 @@ pub struct Extent {
     check: u64,
 }
 
+/// What is known of an origin whose blocks are held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OriginState {
+    /// Who learned them.
+    pub origin: Origin,
+    /// That origin's own generation: of two states of one origin the later holds all of the earlier.
+    pub generation: u64,
+    /// Largest relative difference of its backbone's embeddings from the reference graph's, where it was measured.
+    pub parity: Option<f32>,
+    /// True for the incarnation that learns here now.
+    pub own: bool,
+}
+
 /// One committed state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Root {
@@ -69,6 +82,8 @@ pub struct Root {
     pub next_row: u64,
     /// Rows that left replay with their chunk.
     pub evicted_rows: u64,
+    /// The origins of its blocks.
+    pub origins: Vec<OriginState>,
     /// Its parts.
     pub extents: Vec<Extent>,
 }
@@ -142,8 +157,12 @@ impl StateFile {
     fn read_extent(&self, extent: &Extent) -> Result<Vec<u8>> {
         let corrupt =
             |what: &str| Error::new(ErrorKind::Corrupt, format!("a stored part is damaged: {what}")).at(format!("{:?}", extent.part));
-        let capacity: u64 = extent.fragments.iter().map(|(_, n)| u64::from(*n) * u64::from(UNIT_LEN_BYTES)).sum();
-        if extent.len_bytes > capacity || extent.fragments.iter().any(|(u, n)| u64::from(*u) + u64::from(*n) > u64::from(self.units)) {
+        let units: u64 = extent.fragments.iter().map(|(_, n)| u64::from(*n)).sum();
+        // No part names a unit twice, so none is longer than the file: a forged length takes no memory.
+        if units > u64::from(self.units)
+            || extent.len_bytes > units * u64::from(UNIT_LEN_BYTES)
+            || extent.fragments.iter().any(|(u, n)| u64::from(*u) + u64::from(*n) > u64::from(self.units))
+        {
             return Err(corrupt("outside the file"));
         }
         let mut bytes = vec![0u8; extent.len_bytes as usize];

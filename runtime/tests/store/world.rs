@@ -19,7 +19,7 @@ pub fn creation(dim: u32, bits: u8) -> Creation {
 }
 
 pub fn batch(source: u64, source_complete: bool) -> Batch {
-    Batch { origin: ORIGIN, by: "teach".into(), time: Moment::UNKNOWN, source, source_complete }
+    Batch { origin: ORIGIN, by: "teach".into(), time: Moment::UNKNOWN, graph: 5, source, source_complete }
 }
 
 /// A batch whose record takes about `len_bytes`: chunks fill without thousands of rows.

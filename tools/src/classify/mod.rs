@@ -74,7 +74,8 @@ fn probability(text: &str) -> Result<f32, String> {
 /// Those of the adapter and the backbone; `Input` when a sound could not be used (all others are classified).
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let backbone = args.backbone.choose(&config)?;
+    let adapter = adapter_folder(args.adapter.as_deref(), &config)?;
+    let backbone = args.backbone.choose_for(&config, Some(&adapter))?;
     let format = if args.json { Format::Json } else { args.format };
     let files = files(&args.paths)?;
     if format.one_file_each() && files.len() > 1 && args.out.is_none() {
@@ -84,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     let manifest = backbone.manifest()?;
-    let adapter = Adapter::open(&adapter_folder(args.adapter.as_deref(), &config)?, Access::Read)?;
+    let adapter = Adapter::open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
     let head = solve(&adapter, args.head.map(SolvedHead::from).or(config.classify.head).unwrap_or(SolvedHead::Slda))?;

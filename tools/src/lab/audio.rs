@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use wheatear::backbone::manifest::EmbeddingScale;
 use wheatear::latent::Quantiser;
 use wheatear::{Error, ErrorKind, Result};
 
@@ -44,7 +45,7 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     if y.is_empty() {
         return Err(Error::new(ErrorKind::Input, "every sound in the folder is silent").at(folder.display()));
     }
-    let mut data = Data::new(&name, dim, x, &y, &names, group)?;
+    let mut data = Data::new(&name, dim, x, &y, &names, group, EmbeddingScale::None)?;
     data.scale = Some(quantiser.scale().to_vec());
     Ok(data)
 }

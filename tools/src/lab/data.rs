@@ -37,7 +37,15 @@ impl Data {
     /// # Errors
     /// `Input` when lengths do not fit, a value is not a number, a label has no name, two names are the same class, or a
     /// class has rows of fewer than two groups (it could not be both learned and tested).
-    pub fn new(name: &str, dim: usize, mut x: Vec<f32>, y: &[i128], names: &[String], group: Vec<String>) -> Result<Data> {
+    pub fn new(
+        name: &str,
+        dim: usize,
+        mut x: Vec<f32>,
+        y: &[i128],
+        names: &[String],
+        group: Vec<String>,
+        scale: EmbeddingScale,
+    ) -> Result<Data> {
         let n = y.len();
         let bad = |what: &str, at: String| Error::new(ErrorKind::Input, what).at(at);
         if dim == 0 || n == 0 || x.len() != n * dim || group.len() != n {
@@ -49,7 +57,7 @@ impl Data {
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
                 return Err(bad("an embedding holds a value that is not a number", format!("{name}: X[{row}, {i}]")).found(values[i]));
             }
-            scale_embedding(EmbeddingScale::SqrtDim, values)?;
+            scale_embedding(scale, values)?;
         }
         let classes = names.iter().map(|t| ClassName::new(t)).collect::<Result<Vec<_>>>()?;
         let mut labels = Vec::with_capacity(n);
@@ -115,7 +123,7 @@ impl Data {
             return Err(wrong(&at, "group", format!("shape [{rows}], one group for each row of X"), format!("{group_shape:?}")));
         }
         let name = path.file_stem().map_or_else(|| at.clone(), |s| s.to_string_lossy().into_owned());
-        Data::new(&name, dim as usize, x, &y, &names, group)
+        Data::new(&name, dim as usize, x, &y, &names, group, EmbeddingScale::SqrtDim)
     }
 
     /// Number of rows n.

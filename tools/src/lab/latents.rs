@@ -154,6 +154,7 @@ fn percentile(values: &mut [f32], q: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wheatear::backbone::manifest::EmbeddingScale;
 
     // numpy: numpy.percentile([4, 1, 3, 2], [50, 99.9]) -> 2.5, 3.997
     #[test]
@@ -168,7 +169,7 @@ mod tests {
         let names = ["a", "b"].map(String::from);
         let group = (0..4).map(|i| i.to_string()).collect();
         let x = vec![0.0, 1.0, 0.0, -1.0, 0.0, 2.0, 0.0, -2.0];
-        let data = Data::new("t", 2, x, &[0, 0, 1, 1], &names, group).unwrap();
+        let data = Data::new("t", 2, x, &[0, 0, 1, 1], &names, group, EmbeddingScale::SqrtDim).unwrap();
         for bits in [4, 8, 16] {
             let latents = Latents::new(&data, &[0, 1, 2, 3], bits).unwrap();
             assert!(latents.scale.iter().all(|s| s.is_finite() && *s > 0.0), "{:?}", latents.scale);

@@ -196,13 +196,14 @@ pub fn write(path: &Path, splits: &[Split]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wheatear::backbone::manifest::EmbeddingScale;
 
     /// 60 rows, 5 classes, 30 groups of 2 rows.
     fn data() -> Data {
         let y: Vec<i128> = (0..60).map(|i| i / 2 % 5).collect();
         let names: Vec<String> = (0..5).map(|c| format!("class {c}")).collect();
         let group = (0..60).map(|i| format!("g{}", i / 2)).collect();
-        Data::new("t", 2, (0..120).map(|i| (i * i % 17) as f32 + 1.0).collect(), &y, &names, group).unwrap()
+        Data::new("t", 2, (0..120).map(|i| (i * i % 17) as f32 + 1.0).collect(), &y, &names, group, EmbeddingScale::SqrtDim).unwrap()
     }
 
     #[test]
