@@ -1,4 +1,5 @@
-//! What a window costs around the backbone: the bare call, the whole path from 48 kHz samples to a latent, and its parts.
+//! What a window costs around the backbone: the bare call, the whole path from 48 kHz samples to the probabilities of 20
+//! classes, and its parts.
 //!
 //! `cargo bench -p wheatear --bench window` needs what `cargo xtask setup` makes. The ratio to read is `whole_path` over
 //! `bare_backbone`, by their medians from the same run.
@@ -10,8 +11,10 @@ use wheatear::backbone::library::assets_folder;
 use wheatear::backbone::manifest::{GraphInput, Manifest};
 use wheatear::backbone::session::{OrtBackbone, SessionOptions};
 use wheatear::features::FrontEnd;
+use wheatear::head::{Head, LinearHead};
 use wheatear::latent::Quantiser;
-use wheatear::pipeline::Embedder;
+use wheatear::learn::ClassName;
+use wheatear::pipeline::{Embedder, Window};
 
 /// Shows what this crate allocates; ONNX Runtime's own allocations are not seen by it.
 #[global_allocator]
@@ -40,6 +43,16 @@ fn hop_samples(manifest: &Manifest) -> usize {
     (manifest.audio.hop_samples as f64 * f64::from(SOURCE_RATE_HZ) / f64::from(manifest.audio.rate_hz)).round() as usize
 }
 
+fn twenty_classes(dim: usize) -> LinearHead {
+    LinearHead {
+        name: "bench".into(),
+        classes: (0..20).map(|c| ClassName::new(&format!("class {c:02}")).unwrap()).collect(),
+        weights: sound(20 * dim),
+        bias: vec![0.0; 20],
+        temperature: 1.0,
+    }
+}
+
 #[divan::bench(sample_count = 200)]
 fn bare_backbone(bencher: Bencher) {
     let (manifest, mut backbone) = load();
@@ -54,9 +67,18 @@ fn whole_path(bencher: Bencher) {
     let (manifest, backbone) = load();
     let samples = sound(hop_samples(&manifest));
     let quantiser = Quantiser::from_manifest(&manifest, None).unwrap();
-    let mut latent = vec![0i8; quantiser.dim()];
+    let (head, dim) = (twenty_classes(quantiser.dim()), quantiser.dim());
+    let (mut latent, mut x, mut p) = (vec![0i8; dim], vec![0f32; dim], vec![0f32; head.classes.len()]);
     let mut embedder = Embedder::new(manifest, Box::new(backbone), SOURCE_RATE_HZ).unwrap();
-    let mut push = || embedder.push(black_box(&samples), &mut |w| quantiser.quantise(w.embedding, &mut latent).map(|_| ())).unwrap();
+    let mut push = || {
+        let mut classify = |w: Window<'_>| {
+            quantiser.quantise(w.embedding, &mut latent)?;
+            quantiser.dequantise(&latent, &mut x);
+            head.probabilities(&x, black_box(&mut p));
+            Ok(())
+        };
+        embedder.push(black_box(&samples), &mut classify).unwrap();
+    };
     // Fill the window: from then on each hop of samples makes one window.
     (0..4).for_each(|_| push());
     bencher.bench_local(push);
@@ -95,4 +117,13 @@ fn quantise(bencher: Bencher) {
     let embedding = sound(quantiser.dim());
     let mut latent = vec![0i8; quantiser.dim()];
     bencher.bench_local(|| quantiser.quantise(black_box(&embedding), &mut latent).unwrap());
+}
+
+#[divan::bench]
+fn head_of_twenty_classes(bencher: Bencher) {
+    let (manifest, _) = load();
+    let dim = manifest.embedding.dim as usize;
+    let head = twenty_classes(dim);
+    let (x, mut p) = (sound(dim), vec![0f32; 20]);
+    bencher.bench_local(|| head.probabilities(black_box(&x), &mut p));
 }

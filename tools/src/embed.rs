@@ -8,6 +8,7 @@ use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::backbone::manifest::{Manifest, Normalise};
 use wheatear::backbone::session::SessionOptions;
+use wheatear::config::Config;
 use wheatear::pipeline::{Embedder, FileSummary};
 use wheatear::{Error, ErrorKind, Result};
 
@@ -16,41 +17,73 @@ use wheatear::{Error, ErrorKind, Result};
 pub struct BackboneArgs {
     /// Backbone: a folder with manifest.toml
     #[arg(long, value_name = "FOLDER", env = "WHEATEAR_BACKBONE")]
-    pub backbone: PathBuf,
-    /// How it runs.
-    #[command(flatten)]
-    pub running: RunningArgs,
-}
-
-/// How a backbone runs.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct RunningArgs {
+    pub backbone: Option<PathBuf>,
     /// Variant of the backbone; without it the reference, which the manifest names first
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Files embedded at once; each takes one core and a session of its own
-    #[arg(long, value_name = "N", default_value_t = default_threads(), value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: u16,
+    /// Files embedded at once, each on a core and in a session of its own; without it as many as there are cores, at most 8
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
     /// ONNX Runtime library; without it the documented places are searched
     #[arg(long, value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
 }
 
-fn default_threads() -> u16 {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(8) as u16)
+/// Where the configuration is.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ConfigArgs {
+    /// Configuration file; options on the command line go before it
+    #[arg(long, value_name = "FILE.toml", env = "WHEATEAR_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The configuration, all defaults when no file is named.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Config> {
+        self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
+    }
+}
+
+/// A backbone to embed with.
+#[derive(Debug, Clone)]
+pub struct BackboneChoice {
+    folder: PathBuf,
+    variant: Option<String>,
+    threads: usize,
+    options: SessionOptions,
 }
 
 impl BackboneArgs {
-    fn options(&self) -> SessionOptions {
-        SessionOptions { library: self.running.onnxruntime.clone(), ..SessionOptions::default() }
+    /// What the command line says, then `config`, then the defaults.
+    ///
+    /// # Errors
+    /// `Config` when neither names a backbone.
+    pub fn choose(&self, config: &Config) -> Result<BackboneChoice> {
+        let configured = &config.backbone;
+        let folder = self.backbone.as_ref().or(configured.folder.as_ref()).ok_or_else(|| {
+            Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder in --config FILE.toml")
+        })?;
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+        let library = self.onnxruntime.clone().or_else(|| configured.onnxruntime.clone());
+        Ok(BackboneChoice {
+            folder: folder.clone(),
+            variant: self.variant.clone().or_else(|| configured.variant.clone()),
+            threads: self.threads.or(configured.threads).map_or_else(cores, usize::from),
+            options: SessionOptions { library, ..SessionOptions::default() },
+        })
     }
+}
 
+impl BackboneChoice {
     /// The manifest.
     ///
     /// # Errors
     /// As [`Manifest::load`].
     pub fn manifest(&self) -> Result<Manifest> {
-        Manifest::load(&self.backbone).map(|(m, _)| m)
+        Manifest::load(&self.folder).map(|(m, _)| m)
     }
 
     /// Loads the backbone and lets go of it.
@@ -58,8 +91,22 @@ impl BackboneArgs {
     /// # Errors
     /// As [`Embedder::open`].
     pub fn check(&self) -> Result<()> {
-        Embedder::open(&self.backbone, self.running.variant.as_deref(), &self.options()).map(|_| ())
+        self.open().map(|_| ())
     }
+
+    fn open(&self) -> Result<Embedder> {
+        Embedder::open(&self.folder, self.variant.as_deref(), &self.options)
+    }
+}
+
+/// The adapter's folder: what the command line says, else `config`.
+///
+/// # Errors
+/// `Config` when neither names one.
+pub fn adapter_folder(given: Option<&Path>, config: &Config) -> Result<PathBuf> {
+    given.map(Path::to_path_buf).or_else(|| config.adapter.folder.clone()).ok_or_else(|| {
+        Error::new(ErrorKind::Config, "no adapter is named").cure("give --adapter FOLDER, or adapter.folder in --config FILE.toml")
+    })
 }
 
 /// One window of a file.
@@ -98,12 +145,16 @@ pub fn silence_peak(manifest: &Manifest) -> f32 {
 ///
 /// # Errors
 /// Those of loading the backbone, and of `sink`.
-pub fn embed_files(args: &BackboneArgs, files: &[PathBuf], mut sink: impl FnMut(usize, Result<Embedded>) -> Result<()>) -> Result<()> {
-    let threads = usize::from(args.running.threads).min(files.len()).max(1);
+pub fn embed_files(
+    backbone: &BackboneChoice,
+    files: &[PathBuf],
+    mut sink: impl FnMut(usize, Result<Embedded>) -> Result<()>,
+) -> Result<()> {
+    let threads = backbone.threads.min(files.len()).max(1);
     // The first session shows whether the backbone loads at all, before anything is started.
-    let mut embedders = vec![Embedder::open(&args.backbone, args.running.variant.as_deref(), &args.options())?];
+    let mut embedders = vec![backbone.open()?];
     while embedders.len() < threads {
-        embedders.push(Embedder::open(&args.backbone, args.running.variant.as_deref(), &args.options())?);
+        embedders.push(backbone.open()?);
     }
     // File i is the work of thread i mod threads, so that results can be taken in order from bounded queues.
     let stop = Mutex::new(false);

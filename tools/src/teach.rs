@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use sha2::{Digest, Sha256};
+use wheatear::backbone::manifest::Manifest;
+use wheatear::config::{Config, DurabilityChoice};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, Recovery, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::{BackboneArgs, Embedded, embed_files, progress, silence_peak};
+use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
 use crate::output::print;
 use crate::sounds::{Labelled, labelled_in};
 
@@ -25,21 +27,23 @@ pub struct Args {
     folder: PathBuf,
     #[command(flatten)]
     backbone: BackboneArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Adapter: a folder, made when it is not there
-    #[arg(long, value_name = "FOLDER")]
-    adapter: PathBuf,
-    /// When a label is safe from a power cut: each sound (label), or sixteen sounds at a time (chunk)
-    #[arg(long, value_enum, default_value_t = DurabilityArg::Chunk)]
-    durability: DurabilityArg,
+    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
+    adapter: Option<PathBuf>,
+    /// When a label is safe from a power cut: each sound (label), or sixteen sounds at a time (chunk, the default)
+    #[arg(long, value_enum)]
+    durability: Option<DurabilityArg>,
     /// Bits of a latent component in a new adapter, 4 to 8; without it the manifest's
     #[arg(long, value_parser = clap::value_parser!(u8).range(4..=8))]
     latent_bits: Option<u8>,
-    /// Rows that a new adapter's replay can hold
-    #[arg(long, value_name = "ROWS", default_value_t = 16_384)]
-    replay_rows: u32,
-    /// Classes that a new adapter can hold
-    #[arg(long, value_name = "CLASSES", default_value_t = 256)]
-    max_classes: u32,
+    /// Rows that a new adapter's replay can hold; without it 16384
+    #[arg(long, value_name = "ROWS")]
+    replay_rows: Option<u32>,
+    /// Classes that a new adapter can hold; without it 256
+    #[arg(long, value_name = "CLASSES")]
+    max_classes: Option<u32>,
     /// Device that a new adapter learns on, 32 hexadecimal digits; without it a random one
     #[arg(long, value_name = "HEX", value_parser = device_id)]
     device: Option<[u8; 16]>,
@@ -81,11 +85,18 @@ struct Taught {
 /// # Errors
 /// Those of the folder, the backbone and the adapter; `Input` when some sounds could not be used (all others are learned).
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let folder = adapter_folder(args.adapter.as_deref(), &config)?;
+    let backbone = args.backbone.choose(&config)?;
+    let each = match args.durability {
+        Some(durability) => durability == DurabilityArg::Label,
+        None => config.learn.durability == Some(DurabilityChoice::Label),
+    };
     let sounds = labelled_in(&args.folder)?;
-    let manifest = args.backbone.manifest()?;
-    let mut adapter = open_or_create(args, &manifest)?;
+    let manifest = backbone.manifest()?;
+    let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest)?;
     if let Recovery::RolledBack { generation } = adapter.recovery() {
-        log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", args.adapter.display());
+        log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", folder.display());
     }
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
@@ -95,12 +106,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         if adapter.has_source(source) || new.iter().any(|(_, s)| *s == source) { known += 1 } else { new.push((sound, source)) }
     }
     let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
-    let mut done = Taught { already_known: known, adapter: args.adapter.clone(), ..Taught::default() };
+    let mut done = Taught { already_known: known, adapter: folder.clone(), ..Taught::default() };
     let quantiser = adapter.quantiser()?;
     let silence = silence_peak(&manifest);
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
-        embed_files(&args.backbone, &files, |i, got| {
+        embed_files(&backbone, &files, |i, got| {
             let (sound, source) = &new[i];
             bar.set_message(sound.class.to_string());
             let got = match got {
@@ -114,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             };
             learn(&mut adapter, &quantiser, silence, sound, *source, &got, &mut done)?;
             let last = i + 1 == files.len();
-            if args.durability == DurabilityArg::Label || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
+            if each || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
                 adapter.sync()?;
             }
             bar.inc(1);
@@ -134,14 +145,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest) -> Result<Adapter> {
-    let is_there = || args.adapter.exists() && std::fs::read_dir(&args.adapter).map(|mut d| d.next().is_some()).unwrap_or(false);
+fn open_or_create(args: &Args, config: &Config, folder: &Path, backbone: &BackboneChoice, manifest: &Manifest) -> Result<Adapter> {
+    let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
+    let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
     let open = || {
-        let adapter = Adapter::open(&args.adapter, Access::Write)?;
+        let adapter = Adapter::open(folder, Access::Write)?;
         let bits = adapter.header().creation.bits;
-        if args.latent_bits.is_some_and(|b| b != bits) {
+        if bits_wanted.is_some_and(|b| b != bits) {
             return Err(Error::new(ErrorKind::Mismatch, "the adapter has latents of another width")
-                .at(args.adapter.display())
+                .at(folder.display())
                 .expected(format!("{bits} bits"))
                 .cure("leave out --latent-bits, or teach a new adapter"));
         }
@@ -151,20 +163,21 @@ fn open_or_create(args: &Args, manifest: &wheatear::backbone::manifest::Manifest
     if is_there() {
         return open();
     }
-    let quantiser = Quantiser::from_manifest(manifest, args.latent_bits)?;
+    let quantiser = Quantiser::from_manifest(manifest, bits_wanted)?;
     // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
-    args.backbone.check()?;
+    backbone.check()?;
     let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
-    let space = SpaceId::of(manifest, args.latent_bits)?;
+    let space = SpaceId::of(manifest, bits_wanted)?;
+    let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
     let creation = Creation {
         modality: manifest.modality,
         created: clock::now(),
-        replay_rows: args.replay_rows,
-        max_classes: args.max_classes,
+        replay_rows: args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows),
+        max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
         seed: u64::from_le_bytes(clock::random_bytes()?),
-        ..Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin)
+        ..bounds
     };
-    match Adapter::create(&args.adapter, creation, clock::random_bytes()?) {
+    match Adapter::create(folder, creation, clock::random_bytes()?) {
         // Another process made it in the meantime.
         Err(_) if is_there() => open(),
         created => created,
@@ -227,7 +240,7 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     if args.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
     }
-    let mut text = format!("{}: generation {}\n", display(&args.adapter), done.generation);
+    let mut text = format!("{}: generation {}\n", done.adapter.display(), done.generation);
     text += &format!("learned {} rows of {} sounds; {} sounds were known already\n", done.rows, done.sounds, done.already_known);
     if done.silent_windows > 0 {
         text += &format!("left out {} silent windows\n", done.silent_windows);
@@ -239,8 +252,4 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     }
     done.damaged.iter().for_each(|d| text += &format!("damaged: {d}\n"));
     print(&text)
-}
-
-fn display(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -52,15 +52,24 @@ impl LinearHead {
         Ok(())
     }
 
-    /// Rounds a solution in f64 to a head: `weights` \[C, D\] row-major, `bias` \[C\].
+    /// Rounds a solution in f64 to a head: `weights` \[C, D\] row-major, `bias` \[C\]. Retired classes shaped the solution,
+    /// but get no score.
     ///
     /// # Errors
-    /// `Learn` when a value is not finite in f32.
+    /// `Learn` when a value is not finite in f32, or every class is retired.
     pub(crate) fn from_f64(name: &str, classes: &[ClassName], weights: &[f64], bias: &[f64], temperature: f64) -> Result<LinearHead> {
-        let narrow = |v: &[f64]| v.iter().map(|w| *w as f32).collect::<Vec<f32>>();
-        let temperature = temperature.clamp(1e-30, 1e30) as f32;
-        let head =
-            LinearHead { name: name.to_owned(), classes: classes.to_vec(), weights: narrow(weights), bias: narrow(bias), temperature };
+        let dim = weights.len() / classes.len().max(1);
+        let live: Vec<usize> = (0..classes.len()).filter(|c| !classes[*c].is_retired()).collect();
+        if live.is_empty() {
+            return Err(Error::new(ErrorKind::Learn, "every class was forgotten").at(name).cure("teach a class first"));
+        }
+        let head = LinearHead {
+            name: name.to_owned(),
+            classes: live.iter().map(|c| classes[*c].clone()).collect(),
+            weights: live.iter().flat_map(|c| &weights[c * dim..(c + 1) * dim]).map(|w| *w as f32).collect(),
+            bias: live.iter().map(|c| bias[*c] as f32).collect(),
+            temperature: temperature.clamp(1e-30, 1e30) as f32,
+        };
         if !head.weights.iter().chain(&head.bias).all(|w| w.is_finite()) {
             return Err(Error::new(ErrorKind::Learn, "the solution is not finite").at(name).cure("raise the shrinkage or lambda"));
         }

@@ -1,3 +1,5 @@
+//! Heads on rows small enough to reason about.
+
 use super::*;
 use crate::ErrorKind;
 use crate::learn::{Block, BlockKind, LabelSet};
@@ -35,6 +37,39 @@ fn every_solved_head_tells_two_clouds_apart() {
         let mut p = [0.0; 2];
         head.probabilities(&[1.0, 0.0, 0.0], &mut p);
         assert!(p[0] > 0.9, "{} {p:?}", kind.name());
+    }
+}
+
+#[test]
+fn a_retired_class_shapes_the_scatter_and_is_never_predicted() {
+    let rows: Vec<(String, [i8; 2])> = (0..30)
+        .map(|i| {
+            let j = (i / 3) as i8;
+            match i % 3 {
+                0 => ("wren".to_owned(), [60 + j, 1 - j]),
+                1 => ("robin".to_owned(), [-60 - j, j - 5]),
+                _ => ("owl".to_owned(), [j, 90 - j]),
+            }
+        })
+        .collect();
+    let sum = |rename: bool| {
+        let mut block = Block::new(BlockKind::Latents, 2).unwrap();
+        for (name, latent) in &rows {
+            let class = ClassName::new(name).unwrap();
+            let class = if rename && name == "owl" { class.retired() } else { class };
+            block.add(latent, &LabelSet::single(class)).unwrap();
+        }
+        block
+    };
+    for kind in SolvedHead::ALL {
+        let whole = kind.solve(&Moments::new(&sum(false), &[0.1; 2]).unwrap()).unwrap();
+        let retired = kind.solve(&Moments::new(&sum(true), &[0.1; 2]).unwrap()).unwrap();
+        assert_eq!(retired.classes.iter().map(|c| c.as_str()).collect::<Vec<_>>(), ["robin", "wren"], "{kind:?}");
+        assert_ne!(predicted(&retired, &[0.0, 9.0]), "owl");
+        for (class, bias) in retired.classes.iter().zip(&retired.bias) {
+            let k = whole.classes.iter().position(|c| c == class).unwrap();
+            assert!((whole.bias[k] - bias).abs() <= 1e-4 * whole.bias[k].abs().max(1.0), "{kind:?}: {} {bias}", whole.bias[k]);
+        }
     }
 }
 

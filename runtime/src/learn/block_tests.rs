@@ -1,3 +1,5 @@
+//! Blocks against naive sums, and what untrusted bytes may not do.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::learn::BlockKind;
 use crate::{Error, ErrorKind, Result};
 
+/// First character of a retired class's name.
+const RETIRED: char = '\u{1}';
 /// Longest class name in bytes of UTF-8.
 pub const NAME_LEN_MAX_BYTES: usize = 255;
 
@@ -44,11 +47,32 @@ impl ClassName {
             return Err(bad(format!("{} bytes", bytes.len())));
         }
         let text = std::str::from_utf8(bytes).map_err(|e| bad(format!("{bytes:02x?}")).because(e))?;
+        if let Some(hex) = text.strip_prefix(RETIRED) {
+            let whole = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            return if whole { Ok(ClassName(text.to_owned())) } else { Err(bad(format!("{text:?}"))) };
+        }
         if text.trim() != text || !is_nfc(text) {
             return Err(bad(format!("{text:?}")));
         }
         ClassName::check(text).map_err(|e| bad(format!("{text:?}")).because(e))?;
         Ok(ClassName(text.to_owned()))
+    }
+
+    /// The anonymous name under which the sums of a forgotten class stay, so that the shared scatter stays right while the
+    /// name is gone: one control character and 32 hexadecimal digits of the name's SHA-256. It can never be typed, and is
+    /// the same on every device, so that retired classes merge.
+    pub fn retired(&self) -> ClassName {
+        if self.is_retired() {
+            return self.clone();
+        }
+        let digest = Sha256::digest(self.0.as_bytes());
+        let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+        ClassName(format!("{RETIRED}{hex}"))
+    }
+
+    /// True for a retired class: its sums count, but no head scores it.
+    pub fn is_retired(&self) -> bool {
+        self.0.starts_with(RETIRED)
     }
 
     fn check(name: &str) -> Result<()> {
@@ -188,6 +212,17 @@ mod tests {
             let name = ClassName::new(text).unwrap();
             assert_eq!(ClassName::from_canonical(name.as_str().as_bytes()).unwrap(), name, "{text}");
         }
+    }
+
+    #[test]
+    fn a_retired_class_keeps_one_anonymous_name_that_cannot_be_typed() {
+        let wren = ClassName::new("wren").unwrap();
+        let retired = wren.retired();
+        assert!(retired.is_retired() && !wren.is_retired() && !retired.as_str().contains("wren"));
+        assert_eq!((retired.retired(), ClassName::new("wren").unwrap().retired()), (retired.clone(), retired.clone()));
+        assert_eq!(ClassName::from_canonical(retired.as_str().as_bytes()).unwrap(), retired);
+        assert!(ClassName::new(retired.as_str()).is_err());
+        assert!(ClassName::from_canonical(&retired.as_str().as_bytes()[..20]).is_err());
     }
 
     #[test]

@@ -5,27 +5,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
-use super::chunks::{Chunks, Position, Tail};
+use super::chunks::Chunks;
 use super::frame::Kind;
-use super::header::{Creation, Header};
+use super::header::Header;
+use super::pack::row_stride_bytes;
 use super::record::{self, Batch, Learned, Link, NewRow};
 use super::sources::Sources;
 use super::state::{NewPart, Part, Root, StateFile};
-use super::storage::{FileStorage, Storage};
-use crate::latent::{Quantiser, SpaceId};
+use crate::latent::{Quantiser, SpaceId, limit};
 use crate::learn::{Block, BlockKind, ClassName, Origin};
 use crate::{Error, ErrorKind, Result};
 
-const HEADER: &str = "header";
-const CHUNKS: &str = "chunks";
-const STATE: &str = "state";
-const LOCK: &str = "lock";
+pub(super) const STATE: &str = "state";
 /// A checkpoint is due when the journal has grown by this many times what a checkpoint writes.
 const CHECKPOINT_RATIO: u64 = 4;
 
@@ -72,287 +67,119 @@ pub enum Recovery {
 
 /// An open adapter.
 pub struct Adapter {
-    folder: PathBuf,
-    header: Header,
-    access: Access,
-    _lock: Option<File>,
-    chunks: Chunks,
-    state: StateFile,
-    blocks: BTreeMap<(Origin, BlockKind), Block>,
-    changed: HashSet<(Origin, BlockKind)>,
-    sources: Sources,
-    generation: u64,
-    chain: u64,
-    next_row: u64,
-    oldest_sequence: u64,
-    evicted_rows: u64,
-    journal_bytes: u64,
-    unsynced: bool,
-    failed: bool,
-    recovery: Recovery,
-    damaged_chunks: u64,
+    pub(super) folder: PathBuf,
+    pub(super) header: Header,
+    pub(super) access: Access,
+    pub(super) _lock: Option<File>,
+    pub(super) chunks: Chunks,
+    pub(super) state: StateFile,
+    pub(super) blocks: BTreeMap<(Origin, BlockKind), Block>,
+    pub(super) changed: HashSet<(Origin, BlockKind)>,
+    pub(super) sources: Sources,
+    pub(super) generation: u64,
+    pub(super) chain: u64,
+    pub(super) next_row: u64,
+    pub(super) oldest_sequence: u64,
+    pub(super) journal_bytes: u64,
+    pub(super) unsynced: bool,
+    pub(super) failed: bool,
+    pub(super) recovery: Recovery,
+    pub(super) damaged_chunks: u64,
 }
 
 impl Adapter {
-    /// Creates an adapter in `folder`, which must not exist or be empty, and opens it for writing.
-    ///
-    /// The files are made beside it and renamed, so a failure leaves nothing behind.
-    ///
-    /// # Errors
-    /// `Storage` when there is no room or the place cannot be written, `Config` when a bound is out of range, `Input`
-    /// when something is there already.
-    pub fn create(folder: &Path, creation: Creation, adapter_id: [u8; 16]) -> Result<Adapter> {
-        let header = Header::new(creation, adapter_id)?;
-        let occupied = std::fs::read_dir(folder).map(|mut d| d.next().is_some()).unwrap_or(folder.exists());
-        if occupied {
-            return Err(Error::new(ErrorKind::Input, "there is something in the adapter's place already")
-                .at(folder.display())
-                .cure("choose another folder, or remove this one"));
-        }
-        let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        let name = folder.file_name().and_then(|n| n.to_str()).unwrap_or("adapter");
-        let building = parent.join(format!(".{name}.{}.new", std::process::id()));
-        let made = Adapter::build(&building, &header).and_then(|()| {
-            let _ = std::fs::remove_dir(folder);
-            std::fs::rename(&building, folder).map_err(|e| Error::io("create", folder, e))?;
-            let handle = File::open(parent).map_err(|e| Error::io("open", parent, e))?;
-            handle.sync_all().map_err(|e| Error::io("sync", parent, e))
-        });
-        if made.is_err() {
-            let _ = std::fs::remove_dir_all(&building);
-        }
-        made?;
-        Adapter::open(folder, Access::Write)
-    }
-
-    fn build(folder: &Path, header: &Header) -> Result<()> {
-        std::fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
-        let encoded = header.encode()?;
-        let files =
-            [(HEADER, encoded.len() as u64), (CHUNKS, header.chunk_file_len_bytes()), (STATE, header.state_file_len_bytes()), (LOCK, 0)];
-        for (name, len_bytes) in files.into_iter().filter(|(_, len)| *len > 0) {
-            let file = FileStorage::create(&folder.join(name), len_bytes)?;
-            if name == HEADER {
-                file.write_at(0, &encoded)?;
-            }
-            file.sync()?;
-        }
-        File::create(folder.join(LOCK)).map_err(|e| Error::io("create", folder.join(LOCK), e))?;
-        let handle = File::open(folder).map_err(|e| Error::io("open", folder, e))?;
-        handle.sync_all().map_err(|e| Error::io("sync", folder, e))
-    }
-
-    /// Opens the adapter in `folder` and recovers its newest state.
-    ///
-    /// # Errors
-    /// `Missing` when there is none, `Busy` when another process writes it, `Corrupt` when no state is whole, `Mismatch`
-    /// when a newer version wrote it, `Storage` when it cannot be read.
-    pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
-        let path = folder.join(HEADER);
-        let bytes = std::fs::read(&path).map_err(|e| {
-            let error = Error::io("open the adapter", &path, e);
-            if error.kind() == ErrorKind::Missing { error.cure("make one: wheatear teach FOLDER --backbone B --adapter A") } else { error }
-        })?;
-        let header = Header::decode(&bytes).map_err(|e| e.at(path.display()))?;
-        let write = access == Access::Write;
-        let lock = if write { Some(take_lock(&folder.join(LOCK))?) } else { None };
-        let chunks = Box::new(FileStorage::open(&folder.join(CHUNKS), write)?);
-        let state = Box::new(FileStorage::open(&folder.join(STATE), write)?);
-        Adapter::recover(folder.to_path_buf(), header, access, lock, chunks, state)
-    }
-
-    /// Recovers an adapter from its files; [`Adapter::open`] calls it with those of a folder.
-    ///
-    /// # Errors
-    /// As [`Adapter::open`].
-    pub fn recover(
-        folder: PathBuf,
-        header: Header,
-        access: Access,
-        lock: Option<File>,
-        chunks: Box<dyn Storage>,
-        state: Box<dyn Storage>,
-    ) -> Result<Adapter> {
-        let here = folder.display().to_string();
-        let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
-        let chunks = Chunks::new(chunks, &header).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
-        let sources = Sources::new(header.creation.max_sources as usize);
-        let mut adapter = Adapter {
-            folder,
-            access,
-            _lock: lock,
-            chunks,
-            blocks: BTreeMap::new(),
-            changed: HashSet::new(),
-            sources,
-            generation: 0,
-            chain: 0,
-            next_row: 1,
-            oldest_sequence: 0,
-            evicted_rows: 0,
-            journal_bytes: 0,
-            unsynced: false,
-            failed: false,
-            recovery: Recovery::Clean,
-            damaged_chunks: 0,
-            header,
-            state,
-        };
-        let from = adapter.restore_checkpoint()?;
-        let tail = adapter.replay(from)?;
-        if tail == Tail::Torn {
-            adapter.recovery = Recovery::RolledBack { generation: adapter.generation };
-        }
-        adapter.oldest_sequence = adapter.oldest_sequence.max(adapter.chunks.oldest_with(adapter.chunks.end().sequence));
-        adapter.damaged_chunks = adapter.chunks.admit_sealed(adapter.oldest_sequence)?;
-        if adapter.damaged_chunks > 0 {
-            log::warn!(
-                "{here}: {} sealed chunks are damaged: their rows left replay, the statistics still count them",
-                adapter.damaged_chunks
-            );
-        }
-        Ok(adapter)
-    }
-
-    fn restore_checkpoint(&mut self) -> Result<Position> {
-        let Some(root) = self.state.newest().cloned() else { return Ok(Position::START) };
-        for extent in &root.extents {
-            let Some(bytes) = self.state.part(extent.part)? else { continue };
-            match extent.part {
-                Part::Block(origin, kind) => {
-                    let block = Block::from_canonical_bytes(&bytes)?;
-                    if block.dim() != self.dim() || block.kind() != kind {
-                        return Err(Error::new(ErrorKind::Corrupt, "a stored block has another shape").at(self.folder.display()));
-                    }
-                    self.blocks.insert((origin, kind), block);
-                }
-                Part::Sources => self.sources.restore(&bytes),
-                // Written by later versions for what this one does not use; carried along at the next checkpoint.
-                Part::Tombstones | Part::Head(_) | Part::Monitor => {}
-            }
-        }
-        (self.generation, self.chain, self.next_row) = (root.generation, root.chain, root.next_row);
-        (self.oldest_sequence, self.evicted_rows) = (root.oldest_sequence, root.evicted_rows);
-        if let Some(found) = self.chunks.held_in_slot_of(root.journal.sequence)?.filter(|s| *s > root.journal.sequence) {
-            return Err(Error::new(ErrorKind::Corrupt, "the newest checkpoints are damaged, and the journal after the older one is gone")
-                .at(self.folder.display())
-                .expected(format!("chunk {}", root.journal.sequence))
-                .found(format!("chunk {found}"))
-                .cure("restore the adapter from a copy"));
-        }
-        Ok(root.journal)
-    }
-
-    fn replay(&mut self, from: Position) -> Result<Tail> {
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        let (generation, chain) = (self.generation, self.chain);
-        // The closure needs the blocks while the chunks lend the record.
-        let mut blocks = std::mem::take(&mut self.blocks);
-        let (mut changed, mut sources) = (std::mem::take(&mut self.changed), self.sources.clone());
-        let (mut last, mut next_row, mut bytes) = ((generation, chain), self.next_row, 0u64);
-        let tail = self.chunks.replay(from, generation, chain, |found| {
-            let rows = match found.kind {
-                Kind::Learn => {
-                    let learned = record::decode_learn(found.payload, dim, bits)?;
-                    absorb(&mut blocks, &mut changed, &learned, dim)?;
-                    sources.note(&learned.batch, learned.rows.len());
-                    next_row = next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id + 1));
-                    learned.rows.len() as u32
-                }
-                other => {
-                    return Err(Error::new(ErrorKind::Mismatch, "a newer version wrote this journal")
-                        .found(format!("{other:?}"))
-                        .cure("update wheatear"));
-                }
-            };
-            last = (found.link.generation, found.check);
-            bytes += found.len_bytes as u64;
-            Ok(rows)
-        })?;
-        (self.blocks, self.changed, self.sources) = (blocks, changed, sources);
-        (self.generation, self.chain) = last;
-        (self.next_row, self.journal_bytes) = (next_row, bytes);
-        Ok(tail)
-    }
-
     /// Learns rows of one recording (or one moment): they are in the journal and in the blocks when this returns.
-    /// Rows that do not fit in one chunk become several commits.
+    /// Rows that do not fit in one record become several commits. No rows at all are a commit only when they end a recording,
+    /// so that a silent one is known as taught.
     ///
     /// # Errors
-    /// `Storage` when it cannot be written (then reopen), `Input` for a row of another dimension or an impossible label,
-    /// `Limit` when a new class would exceed the adapter's bound. On an error before writing, nothing is learned.
+    /// `Storage` when it cannot be written (then reopen), `Input` for a row of another dimension, a component outside the
+    /// range of the adapter's bits or an impossible label, `Limit` when a new class or origin would exceed the adapter's bound
+    /// or one row's record a chunk. On an error before writing, nothing is learned.
     pub fn learn(&mut self, batch: &Batch, rows: &[NewRow<'_>], durability: Durability) -> Result<Acknowledgement> {
         self.check_writable()?;
-        let dim = self.dim();
-        for (i, row) in rows.iter().enumerate() {
-            if row.latent.len() != dim {
-                return Err(Error::new(ErrorKind::Input, "a row has another dimension")
-                    .at(format!("row {i}"))
-                    .expected(dim)
-                    .found(row.latent.len()));
-            }
-        }
-        self.check_class_bound(rows)?;
+        self.check_rows(rows)?;
+        self.check_bounds(batch, rows)?;
         let first_row = self.next_row;
-        let fit = (self.chunks.record_len_max_bytes() / 2 / super::pack::row_stride_bytes(dim, self.header.creation.bits).max(64)).max(1);
-        let parts = rows.len().div_ceil(fit).max(1);
-        for (i, rows) in rows.chunks(fit).enumerate() {
-            let complete = batch.source_complete && i + 1 == parts;
-            self.commit_learn(&Batch { source_complete: complete, ..batch.clone() }, rows)?;
+        for record in self.encode(batch, rows)? {
+            self.commit_learn(&record)?;
         }
         if durability == Durability::Now {
             self.sync()?;
         }
         if self.journal_bytes >= CHECKPOINT_RATIO * self.checkpoint_len_bytes() {
-            self.checkpoint()?;
+            match self.checkpoint() {
+                // The rows are learned: no room for a checkpoint is an error only where one is needed, before writing.
+                Err(e) if e.kind() == ErrorKind::Limit => log::warn!("{e}"),
+                done => done?,
+            }
         }
         Ok(Acknowledgement { generation: self.generation, first_row, durable: !self.unsynced })
     }
 
-    fn commit_learn(&mut self, batch: &Batch, rows: &[NewRow<'_>]) -> Result<()> {
-        let link = Link { generation: self.generation + 1, chain: self.chain };
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        let record = record::encode_learn(link, batch, self.next_row, rows, dim, bits)?;
+    /// The records of `rows`, each short enough for a chunk, linked to one another and read back as replay would.
+    fn encode(&self, batch: &Batch, rows: &[NewRow<'_>]) -> Result<Vec<(Vec<u8>, Learned)>> {
+        let (dim, bits, most) = (self.dim(), self.header.creation.bits, self.chunks.record_len_max_bytes());
+        let mut records = Vec::new();
+        if rows.is_empty() && (batch.source == 0 || !batch.source_complete || self.has_source(batch.source)) {
+            return Ok(records);
+        }
+        let mut link = Link { generation: self.generation + 1, chain: self.chain };
+        let (mut rest, mut next_row) = (rows, self.next_row);
+        let mut count = (most / 2 / row_stride_bytes(dim, bits).max(64)).max(1);
+        loop {
+            count = count.min(rest.len());
+            let source_complete = batch.source_complete && count == rest.len();
+            let record = record::encode_learn(link, &Batch { source_complete, ..batch.clone() }, next_row, &rest[..count], dim, bits)?;
+            if record.len() > most {
+                if count <= 1 {
+                    return Err(Error::new(ErrorKind::Limit, "a row's names and notes do not fit in a chunk")
+                        .expected(format!("at most {most} bytes"))
+                        .found(record.len())
+                        .cure("shorten the names"));
+                }
+                count /= 2;
+                continue;
+            }
+            let found = record::decode(&record)?;
+            let learned = record::decode_learn(found.payload, dim, bits)?;
+            link = found.following();
+            records.push((record, learned));
+            (rest, next_row) = (&rest[count..], next_row + count as u64);
+            if rest.is_empty() {
+                return Ok(records);
+            }
+        }
+    }
+
+    fn commit_learn(&mut self, (record, learned): &(Vec<u8>, Learned)) -> Result<()> {
+        let following = record::decode(record)?.following();
         self.make_room(record.len())?;
-        // Blocks first: they can refuse, the journal then holds nothing that cannot be replayed.
-        let found = record::decode(&record)?;
-        let learned = record::decode_learn(found.payload, dim, bits)?;
-        let check = found.check;
-        absorb(&mut self.blocks, &mut self.changed, &learned, dim)?;
         self.failed = true;
-        self.chunks.append(&record, rows.len() as u32)?;
-        self.failed = false;
-        self.sources.note(batch, rows.len());
         self.unsynced = true;
-        self.generation = link.generation;
-        self.chain = check;
-        self.next_row += rows.len() as u64;
+        self.chunks.append(record, learned.rows.len() as u64)?;
+        absorb(&mut self.blocks, &mut self.changed, learned, self.header.creation.dim as usize)?;
+        self.failed = false;
+        self.sources.note(&learned.batch, learned.rows.len());
+        (self.generation, self.chain) = (following.generation - 1, following.chain);
+        self.next_row += learned.rows.len() as u64;
         self.journal_bytes += record.len() as u64;
         Ok(())
     }
 
-    /// A chunk's slot is taken again only when a durable checkpoint covers every row in it.
+    /// A chunk is begun only when all before it is durable, and its slot taken only when a durable checkpoint covers every
+    /// row that lies there.
     fn make_room(&mut self, len_bytes: usize) -> Result<()> {
         if !self.chunks.needs_chunk(len_bytes) {
             return Ok(());
         }
+        self.sync()?;
         let oldest = self.chunks.oldest_with(self.chunks.end().sequence + 1);
-        if oldest <= self.oldest_sequence {
-            return Ok(());
+        if oldest > 0 && self.state.newest().is_none_or(|r| r.journal.sequence < oldest) {
+            self.checkpoint()?;
         }
-        let mut leaving = 0;
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        for sequence in self.oldest_sequence..oldest {
-            self.rows_of(sequence, dim, bits, &mut |learned| {
-                leaving += learned.rows.len() as u64;
-                Ok(())
-            })?;
-        }
-        self.evicted_rows += leaving;
-        self.oldest_sequence = oldest;
-        let covered = self.state.newest().is_some_and(|r| r.journal.sequence >= oldest);
-        if covered { Ok(()) } else { self.checkpoint() }
+        self.oldest_sequence = self.oldest_sequence.max(oldest);
+        Ok(())
     }
 
     /// Makes every acknowledged row durable.
@@ -391,7 +218,7 @@ impl Adapter {
             journal: self.chunks.end(),
             oldest_sequence: self.oldest_sequence,
             next_row: self.next_row,
-            evicted_rows: self.evicted_rows,
+            evicted_rows: self.evicted_rows(),
             extents: Vec::new(),
         };
         self.failed = true;
@@ -418,7 +245,42 @@ impl Adapter {
         Ok(())
     }
 
-    fn check_class_bound(&self, rows: &[NewRow<'_>]) -> Result<()> {
+    fn check_rows(&self, rows: &[NewRow<'_>]) -> Result<()> {
+        let (dim, most) = (self.dim(), limit(self.header.creation.bits));
+        for (i, row) in rows.iter().enumerate() {
+            if row.latent.len() != dim {
+                return Err(Error::new(ErrorKind::Input, "a row has another dimension")
+                    .at(format!("row {i}"))
+                    .expected(dim)
+                    .found(row.latent.len()));
+            }
+            if let Some(d) = row.latent.iter().position(|q| i32::from(*q).abs() > most) {
+                return Err(Error::new(ErrorKind::Input, "a latent component lies outside its range")
+                    .at(format!("row {i}, component {d}"))
+                    .expected(format!("-{most} to {most}"))
+                    .found(row.latent[d])
+                    .cure("quantise with the adapter's own quantiser"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, batch: &Batch, rows: &[NewRow<'_>]) -> Result<()> {
+        let learned = self.blocks.values().map(Block::rows).max().unwrap_or(0);
+        if learned.saturating_add(rows.len() as u64) > crate::learn::block::ROWS_MAX {
+            return Err(Error::new(ErrorKind::Limit, "the adapter has no room for another row").found(learned));
+        }
+        let mut origins = self.origins();
+        origins.push(batch.origin);
+        origins.sort();
+        origins.dedup();
+        let allowed = self.header.creation.max_origins as usize;
+        if origins.len() > allowed {
+            return Err(Error::new(ErrorKind::Limit, "the adapter has no room for another origin")
+                .at(batch.origin)
+                .expected(format!("at most {allowed}"))
+                .cure("create an adapter with a larger max_origins"));
+        }
         let mut classes: HashSet<&ClassName> = self.blocks.values().flat_map(|b| b.classes().keys()).collect();
         classes.extend(rows.iter().flat_map(|r| r.labels.positive().iter().chain(r.labels.negative())));
         let allowed = self.header.creation.max_classes as usize;
@@ -431,10 +293,12 @@ impl Adapter {
         Ok(())
     }
 
+    /// What a checkpoint would write; never less than a page.
     fn checkpoint_len_bytes(&self) -> u64 {
         let dim = self.dim() as u64;
         let block = |b: &Block| 8 * (dim + dim * (dim + 1) / 2 + b.classes().len() as u64 * (dim + 8));
-        self.blocks.iter().filter(|(k, _)| self.changed.contains(k)).map(|(_, b)| block(b)).sum::<u64>() + 8 * self.sources.len() as u64
+        self.blocks.iter().filter(|(k, _)| self.changed.contains(k)).map(|(_, b)| block(b)).sum::<u64>()
+            + (8 * self.sources.len() as u64).max(4096)
     }
 
     fn rows_of(&self, sequence: u64, dim: usize, bits: u8, visit: &mut dyn FnMut(Learned) -> Result<()>) -> Result<()> {
@@ -543,7 +407,7 @@ impl Adapter {
 
     /// Rows that left replay; the statistics count them still.
     pub fn evicted_rows(&self) -> u64 {
-        self.evicted_rows
+        (self.next_row - 1).saturating_sub(self.chunks.held_rows())
     }
 
     /// Origins that have blocks here.
@@ -558,13 +422,14 @@ impl Adapter {
         self.recovery
     }
 
-    /// Sealed chunks whose checksum fails.
+    /// Chunks that were damaged when it was opened: their rows left replay, the statistics count them still.
     pub fn damaged_chunks(&self) -> u64 {
         self.damaged_chunks
     }
 }
 
-fn absorb(
+/// Adds rows to the blocks of their origin and kinds.
+pub(super) fn absorb(
     blocks: &mut BTreeMap<(Origin, BlockKind), Block>,
     changed: &mut HashSet<(Origin, BlockKind)>,
     learned: &Learned,
@@ -591,15 +456,4 @@ fn absorb(
         changed.insert(key);
     }
     Ok(())
-}
-
-fn take_lock(path: &Path) -> Result<File> {
-    let file = File::options().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
-    match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(ErrorKind::Busy, "another process is writing this adapter")
-            .at(path.display())
-            .cure("wait for it or stop it; reading commands work meanwhile")),
-        Err(e) => Err(Error::io("lock", path, e.into())),
-    }
 }

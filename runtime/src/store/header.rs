@@ -73,6 +73,24 @@ impl Creation {
     }
 }
 
+impl Creation {
+    fn validate(&self, kind: ErrorKind) -> Result<()> {
+        let check = |what: &str, ok: bool, allowed: &str, found: String| check(kind, what, ok, allowed, found);
+        check("dim", (1..=8192).contains(&self.dim), "1 to 8192", self.dim.to_string())?;
+        check("bits", (4..=8).contains(&self.bits), "4 to 8", self.bits.to_string())?;
+        check("scale", self.scale.len() == self.dim as usize, "one value a dimension", self.scale.len().to_string())?;
+        check("scale", self.scale.iter().all(|s| s.is_finite() && *s > 0.0), "finite values above 0", "another".into())?;
+        check("replay_rows", (16..=100_000_000).contains(&self.replay_rows), "16 to 100000000", self.replay_rows.to_string())?;
+        check("max_classes", (1..=65_535).contains(&self.max_classes), "1 to 65535", self.max_classes.to_string())?;
+        check("max_origins", (1..=100_000).contains(&self.max_origins), "1 to 100000", self.max_origins.to_string())?;
+        check("max_sources", (1..=10_000_000).contains(&self.max_sources), "1 to 10000000", self.max_sources.to_string())
+    }
+}
+
+fn check(kind: ErrorKind, what: &str, ok: bool, allowed: &str, found: String) -> Result<()> {
+    if ok { Ok(()) } else { Err(Error::new(kind, "a value of the adapter is not allowed").at(what).expected(allowed).found(found)) }
+}
+
 /// The header as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -102,6 +120,7 @@ impl Header {
     /// # Errors
     /// `Config` when a bound is out of range.
     pub fn new(creation: Creation, adapter_id: [u8; 16]) -> Result<Header> {
+        creation.validate(ErrorKind::Config)?;
         let blocks = vec![BlockKind::Latents, BlockKind::Mixed, BlockKind::Background];
         let stride = row_stride_bytes(creation.dim as usize, creation.bits);
         let per_row = stride + 64;
@@ -131,18 +150,8 @@ impl Header {
     }
 
     fn validate(&self, kind: ErrorKind) -> Result<()> {
-        let check = |what: &str, ok: bool, allowed: &str, found: String| {
-            if ok { Ok(()) } else { Err(Error::new(kind, "a value of the adapter is not allowed").at(what).expected(allowed).found(found)) }
-        };
-        let c = &self.creation;
-        check("dim", (1..=8192).contains(&c.dim), "1 to 8192", c.dim.to_string())?;
-        check("bits", (4..=8).contains(&c.bits), "4 to 8", c.bits.to_string())?;
-        check("scale", c.scale.len() == c.dim as usize, "one value a dimension", c.scale.len().to_string())?;
-        check("scale", c.scale.iter().all(|s| s.is_finite() && *s > 0.0), "finite values above 0", "another".into())?;
-        check("replay_rows", (16..=100_000_000).contains(&c.replay_rows), "16 to 100000000", c.replay_rows.to_string())?;
-        check("max_classes", (1..=65_535).contains(&c.max_classes), "1 to 65535", c.max_classes.to_string())?;
-        check("max_origins", (1..=100_000).contains(&c.max_origins), "1 to 100000", c.max_origins.to_string())?;
-        check("max_sources", (1..=10_000_000).contains(&c.max_sources), "1 to 10000000", c.max_sources.to_string())?;
+        self.creation.validate(kind)?;
+        let check = |what: &str, ok: bool, allowed: &str, found: String| check(kind, what, ok, allowed, found);
         let step = self.chunk_len_bytes > 0 && self.chunk_len_bytes.is_multiple_of(CHUNK_STEP_BYTES);
         check("chunk_len_bytes", step, "a multiple of 65536", self.chunk_len_bytes.to_string())?;
         check("chunks", (2..=50_000_000).contains(&self.chunks), "2 to 50000000", self.chunks.to_string())?;
@@ -181,6 +190,10 @@ impl Header {
             return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is too short").found(format!("{} bytes", bytes.len())));
         }
         let header: Header = unframe_postcard(bytes, Kind::Header)?;
+        // The padding lies outside the checksum: it must be what was written.
+        if header.encode()? != bytes {
+            return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is followed by other bytes").cure("restore it from a copy"));
+        }
         if header.format != STORE_FORMAT {
             let newer = Error::new(ErrorKind::Mismatch, "the adapter has another format");
             return Err(newer.expected(STORE_FORMAT).found(header.format).cure("update wheatear"));

@@ -50,7 +50,7 @@ impl ChunkMap {
         let (start, len) = self.sealed[i];
         // SAFETY: `seal` checked that the range lies inside the map, which lives as long as `self`. The range is sealed:
         // this process writes there only after `withdraw`, which needs `&mut self` and so no slice alive; other processes
-        // are kept from writing by the adapter's file lock, and a reader in another process works on a private copy.
+        // are kept from writing by the adapter's file lock, which only a writer holds, and only a writer maps; readers copy.
         Some(unsafe { std::slice::from_raw_parts(self.raw.as_ptr().add(start), len) })
     }
 }

@@ -9,11 +9,13 @@
 
 mod adapter;
 pub mod chunks;
+mod folder;
 pub mod frame;
 pub mod header;
 mod map;
 pub mod pack;
 pub mod record;
+mod recover;
 mod sources;
 pub mod state;
 pub mod storage;

@@ -166,6 +166,13 @@ pub struct Found<'a> {
     pub len_bytes: usize,
 }
 
+impl Found<'_> {
+    /// The place of the record after it.
+    pub fn following(&self) -> Link {
+        Link { generation: self.link.generation.wrapping_add(1), chain: self.check }
+    }
+}
+
 /// Reads the record at the start of `bytes`.
 ///
 /// # Errors

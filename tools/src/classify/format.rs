@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 use serde::Serialize;
+use wheatear::event::{Event, Level, What};
+use wheatear::units::Moment;
 
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -12,6 +14,8 @@ pub enum Format {
     Csv,
     /// Everything
     Json,
+    /// Events of the runtime, a line of JSON each
+    Events,
     /// Raven selection table
     Raven,
     /// Audacity labels
@@ -46,6 +50,16 @@ pub struct Heard {
     pub windows: Vec<Window>,
 }
 
+/// How it came to be.
+pub struct Made {
+    /// Windows less probable than this make no stretch.
+    pub min_probability: f32,
+    /// When.
+    pub at: Moment,
+    /// Generation of the adapter.
+    pub generation: u64,
+}
+
 /// Consecutive windows of one class.
 struct Stretch<'a> {
     begin_s: f64,
@@ -66,6 +80,7 @@ impl Format {
             Format::Table => ".txt",
             Format::Csv => ".csv",
             Format::Json => ".json",
+            Format::Events => ".jsonl",
             Format::Raven => ".selections.txt",
             Format::Audacity => ".labels.txt",
         }
@@ -75,13 +90,14 @@ impl Format {
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn all(self, heard: &[Heard], min_probability: f32) -> anyhow::Result<String> {
+    pub fn all(self, heard: &[Heard], made: &Made) -> anyhow::Result<String> {
         Ok(match self {
             Format::Table => table(heard),
             Format::Csv => csv(heard)?,
             Format::Json => format!("{}\n", serde_json::to_string_pretty(heard)?),
-            Format::Raven => raven(heard, min_probability),
-            Format::Audacity => audacity(heard, min_probability),
+            Format::Events => events(heard, made)?,
+            Format::Raven => raven(heard, made.min_probability),
+            Format::Audacity => audacity(heard, made.min_probability),
         })
     }
 }
@@ -112,6 +128,25 @@ fn csv(heard: &[Heard]) -> anyhow::Result<String> {
         out.write_record([&h.file, &format!("{:.3}", w.begin_s), &format!("{:.3}", w.end_s), class, &p])?;
     }
     Ok(String::from_utf8(out.into_inner()?)?)
+}
+
+fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut tell = |what: What| {
+        text += &serde_json::to_string(&Event::new(made.at, made.generation, what))?;
+        text.push('\n');
+        anyhow::Ok(())
+    };
+    for h in heard {
+        for s in stretches(h, made.min_probability) {
+            let (source, class) = (h.file.clone(), s.class.to_owned());
+            tell(What::Heard { source, begin_s: s.begin_s, end_s: s.end_s, class, probability: s.probability, unknown: None })?;
+        }
+        if let Some(damage) = &h.damage {
+            tell(What::Notice { level: Level::Warning, source: h.file.clone(), text: format!("damaged: {damage}") })?;
+        }
+    }
+    Ok(text)
 }
 
 /// Windows of at least `min_probability` joined while they touch and agree; the probability is the largest of them.
@@ -159,6 +194,10 @@ fn audacity(heard: &[Heard], min_probability: f32) -> String {
 mod tests {
     use super::*;
 
+    fn made(min_probability: f32) -> Made {
+        Made { min_probability, at: Moment::UNKNOWN, generation: 7 }
+    }
+
     fn heard() -> Heard {
         let w = |begin_s, class: Option<&str>, probability| Window {
             begin_s,
@@ -184,7 +223,7 @@ mod tests {
 
     #[test]
     fn raven_and_audacity_join_touching_windows_of_one_class_and_drop_the_unsure() {
-        let raven = Format::Raven.all(&[heard()], 0.5).unwrap();
+        let raven = Format::Raven.all(&[heard()], &made(0.5)).unwrap();
         assert_eq!(
             raven.lines().skip(1).collect::<Vec<_>>(),
             [
@@ -192,18 +231,30 @@ mod tests {
                 "2\tWaveform 1\t1\t4.000\t5.000\tみそさざい, 1.wav\twren\t0.6000"
             ]
         );
-        let audacity = Format::Audacity.all(&[heard()], 0.3).unwrap();
+        let audacity = Format::Audacity.all(&[heard()], &made(0.3)).unwrap();
         assert_eq!(audacity.lines().collect::<Vec<_>>()[1], "1.000000\t2.000000\trobin x 0.40");
     }
 
     #[test]
+    fn events_are_one_line_each_in_the_runtimes_schema() {
+        let damaged = Heard { damage: Some("cut off at 2 s".into()), ..heard() };
+        let text = Format::Events.all(&[damaged], &made(0.5)).unwrap();
+        let events: Vec<Event> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(events.len(), 3);
+        assert!(
+            matches!(&events[0].what, What::Heard { class, end_s, .. } if class == "wren" && *end_s == 1.5) && events[0].generation == 7
+        );
+        assert!(matches!(&events[2].what, What::Notice { level: Level::Warning, text, .. } if text.contains("2 s")));
+    }
+
+    #[test]
     fn csv_and_json_hold_every_window_and_can_be_read_back() {
-        let text = Format::Csv.all(&[heard()], 0.5).unwrap();
+        let text = Format::Csv.all(&[heard()], &made(0.5)).unwrap();
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let rows: Vec<csv::StringRecord> = reader.records().map(|r| r.unwrap()).collect();
         assert_eq!(rows.len(), 5);
         assert_eq!((&rows[2][0], &rows[2][3]), ("a/みそさざい, 1.wav", "robin\tx"));
-        let json: serde_json::Value = serde_json::from_str(&Format::Json.all(&[heard()], 0.5).unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&Format::Json.all(&[heard()], &made(0.5)).unwrap()).unwrap();
         assert_eq!(json[0]["windows"].as_array().unwrap().len(), 5);
         assert!(json[0]["windows"][3]["class"].is_null());
     }
@@ -211,7 +262,7 @@ mod tests {
     #[test]
     fn the_table_says_silence_and_shortens_long_names_from_the_left() {
         let silent = Heard { ranked: vec![], file: format!("{}wren.wav", "x/".repeat(60)), ..heard() };
-        let text = Format::Table.all(&[silent, heard()], 0.5).unwrap();
+        let text = Format::Table.all(&[silent, heard()], &made(0.5)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with('…') && lines[0].contains("wren.wav") && lines[0].contains("(silence)"), "{text}");
         assert!(lines[1].contains("wren 70 %") && lines[1].ends_with("robin 20 %"), "{text}");

@@ -11,10 +11,11 @@ use wheatear::learn::BlockKind;
 use wheatear::store::{Access, Adapter};
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::embed::{BackboneArgs, Embedded, embed_files, progress, silence_peak};
+use crate::clock;
+use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
 use crate::output::print;
 use crate::sounds::sounds_in;
-use format::{Format, Heard, Window};
+use format::{Format, Heard, Made, Window};
 
 /// Say what is heard in sound files or folders of them
 #[derive(Debug, ClapArgs)]
@@ -24,21 +25,23 @@ pub struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     backbone: BackboneArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Adapter
-    #[arg(long, value_name = "FOLDER")]
-    adapter: PathBuf,
-    /// Head that classifies
-    #[arg(long, value_enum, default_value_t = HeadArg::Slda)]
-    head: HeadArg,
-    /// table: a line a file; csv and json: every window; raven and audacity: stretches of one class, for those programs
+    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
+    adapter: Option<PathBuf>,
+    /// Head that classifies; without it slda
+    #[arg(long, value_enum)]
+    head: Option<HeadArg>,
+    /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Write a file a sound here, instead of standard output (raven and audacity with several sounds need it)
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Windows less probable than this are left out of raven and audacity
-    #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
-    min_probability: f32,
+    /// Windows less probable than this make no stretch; without it 0.5
+    #[arg(long, value_name = "P", value_parser = probability)]
+    min_probability: Option<f32>,
     /// Same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
@@ -51,6 +54,16 @@ enum HeadArg {
     Ridge,
 }
 
+impl From<HeadArg> for SolvedHead {
+    fn from(head: HeadArg) -> SolvedHead {
+        match head {
+            HeadArg::Ncm => SolvedHead::Ncm,
+            HeadArg::Slda => SolvedHead::Slda,
+            HeadArg::Ridge => SolvedHead::Ridge,
+        }
+    }
+}
+
 fn probability(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|p| (0.0..=1.0).contains(p)).ok_or_else(|| "0 to 1".to_owned())
 }
@@ -60,6 +73,8 @@ fn probability(text: &str) -> Result<f32, String> {
 /// # Errors
 /// Those of the adapter and the backbone; `Input` when a sound could not be used (all others are classified).
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let backbone = args.backbone.choose(&config)?;
     let format = if args.json { Format::Json } else { args.format };
     let files = files(&args.paths)?;
     if format.one_file_each() && files.len() > 1 && args.out.is_none() {
@@ -68,16 +83,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .cure("add --out FOLDER")
             .into());
     }
-    let manifest = args.backbone.manifest()?;
-    let adapter = Adapter::open(&args.adapter, Access::Read)?;
+    let manifest = backbone.manifest()?;
+    let adapter = Adapter::open(&adapter_folder(args.adapter.as_deref(), &config)?, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
-    let head = solve(&adapter, args.head)?;
+    let head = solve(&adapter, args.head.map(SolvedHead::from).or(config.classify.head).unwrap_or(SolvedHead::Slda))?;
     let (rate_hz, silence) = (f64::from(manifest.audio.rate_hz), silence_peak(&manifest));
     let mut heard: Vec<Heard> = Vec::new();
     let mut unusable: Vec<String> = Vec::new();
     let bar = progress("classifying", files.len());
-    embed_files(&args.backbone, &files, |i, got| {
+    embed_files(&backbone, &files, |i, got| {
         match got {
             Ok(got) => heard.push(classify(&files[i], &got, &head, &quantiser, rate_hz, silence)?),
             Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
@@ -90,7 +105,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(())
     })?;
     bar.finish_and_clear();
-    write(args, format, &heard)?;
+    let made = Made {
+        min_probability: args.min_probability.or(config.classify.min_probability).unwrap_or(0.5),
+        at: clock::now(),
+        generation: adapter.generation(),
+    };
+    write(args, format, &heard, &made)?;
     match unusable.len() {
         0 => Ok(()),
         n => Err(Error::new(ErrorKind::Input, format!("{n} of {} sounds could not be used", files.len())).at(&unusable[0]).into()),
@@ -105,19 +125,14 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn solve(adapter: &Adapter, head: HeadArg) -> Result<LinearHead> {
+fn solve(adapter: &Adapter, head: SolvedHead) -> Result<LinearHead> {
     let block = adapter.block(BlockKind::Latents)?.ok_or_else(|| {
         Error::new(ErrorKind::Learn, "the adapter has learned nothing yet")
             .at(adapter.folder().display())
             .cure("teach it: wheatear teach FOLDER ...")
     })?;
     let moments = Moments::new(&block, &adapter.header().creation.scale)?;
-    match head {
-        HeadArg::Ncm => SolvedHead::Ncm,
-        HeadArg::Slda => SolvedHead::Slda,
-        HeadArg::Ridge => SolvedHead::Ridge,
-    }
-    .solve(&moments)
+    head.solve(&moments)
 }
 
 fn classify(path: &Path, got: &Embedded, head: &LinearHead, quantiser: &Quantiser, rate_hz: f64, silence: f32) -> Result<Heard> {
@@ -151,9 +166,9 @@ fn classify(path: &Path, got: &Embedded, head: &LinearHead, quantiser: &Quantise
     Ok(Heard { file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows })
 }
 
-fn write(args: &Args, format: Format, heard: &[Heard]) -> anyhow::Result<()> {
+fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::Result<()> {
     let Some(folder) = &args.out else {
-        return print(&format.all(heard, args.min_probability)?);
+        return print(&format.all(heard, made)?);
     };
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let mut taken = std::collections::HashSet::new();
@@ -166,7 +181,7 @@ fn write(args: &Args, format: Format, heard: &[Heard]) -> anyhow::Result<()> {
             name = format!("{stem}-{n}");
         }
         let path = folder.join(format!("{name}{}", format.suffix()));
-        std::fs::write(&path, format.all(std::slice::from_ref(one), args.min_probability)?).map_err(|e| Error::io("write", &path, e))?;
+        std::fs::write(&path, format.all(std::slice::from_ref(one), made)?).map_err(|e| Error::io("write", &path, e))?;
     }
     Ok(())
 }

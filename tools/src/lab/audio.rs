@@ -6,7 +6,7 @@ use wheatear::latent::Quantiser;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use crate::embed::{BackboneArgs, embed_files, progress, silence_peak};
+use crate::embed::{BackboneChoice, embed_files, progress, silence_peak};
 use crate::sounds::labelled_in;
 
 /// Embeds every window of every sound below `folder` with a backbone: rows are windows in the order of their class and
@@ -14,7 +14,7 @@ use crate::sounds::labelled_in;
 ///
 /// # Errors
 /// Those of the folder, the backbone and its manifest; `Input` when a sound cannot be read, naming it.
-pub fn embed_folder(folder: &Path, backbone: &BackboneArgs) -> Result<Data> {
+pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let sounds = labelled_in(folder)?;
     let manifest = backbone.manifest()?;
     let quantiser = Quantiser::from_manifest(&manifest, Some(8))?;

@@ -1,3 +1,5 @@
+//! Reading npz files: what is right, and what each wrong one is told.
+
 use std::fs::File;
 
 use npyz::WriterBuilder;

@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::head::SolvedHead;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::embed::{BackboneArgs, RunningArgs};
+use crate::embed::{BackboneArgs, ConfigArgs};
 use crate::output::print;
 use data::Data;
 use evaluate::{Candidate, Outcome};
@@ -43,17 +43,16 @@ enum Command {
 
 #[derive(Debug, ClapArgs)]
 struct RunArgs {
-    /// Embeddings: npz with X f32 [n, D], y integer [n], names [C], group [n]
+    /// Embeddings: npz with X f32 (n, D), y integer (n), names (C), group (n)
     #[arg(long, value_name = "FILE.npz", required_unless_present = "audio", conflicts_with = "audio")]
     embeddings: Option<PathBuf>,
     /// Sounds: one sub-folder a class
-    #[arg(long, value_name = "FOLDER", requires = "backbone")]
+    #[arg(long, value_name = "FOLDER")]
     audio: Option<PathBuf>,
-    /// Backbone that embeds the sounds: a folder with manifest.toml
-    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_BACKBONE")]
-    backbone: Option<PathBuf>,
     #[command(flatten)]
-    running: RunningArgs,
+    backbone: BackboneArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Heads to compare
     #[arg(long, value_delimiter = ',', default_value = "naive,ncm,slda,ridge")]
     head: Vec<HeadName>,
@@ -119,12 +118,10 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Those of the data, the splits, the learner and the files written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let Command::Run(args) = &args.command;
-    let data = match (&args.embeddings, &args.audio, &args.backbone) {
-        (Some(file), _, _) => Data::from_npz(file)?,
-        (None, Some(folder), Some(backbone)) => {
-            audio::embed_folder(folder, &BackboneArgs { backbone: backbone.clone(), running: args.running.clone() })?
-        }
-        _ => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
+    let data = match (&args.embeddings, &args.audio) {
+        (Some(file), _) => Data::from_npz(file)?,
+        (None, Some(folder)) => audio::embed_folder(folder, &args.backbone.choose(&args.config.load()?)?)?,
+        (None, None) => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
     };
     let splits = splits(args, &data)?;
     let results = evaluate_all(args, &data, &splits)?;

@@ -1,0 +1,177 @@
+//! The configuration: one TOML schema for commands and daemon. Every key is optional and documented here; an unknown key,
+//! a wrong type or a value out of range is refused with the file, the key, what is allowed and what was found.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Number of the configuration schema.
+pub const CONFIG_FORMAT: u32 = 1;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// [`CONFIG_FORMAT`]; 1 when left out.
+    pub format: Option<u32>,
+    /// The backbone.
+    pub backbone: BackboneConfig,
+    /// The adapter.
+    pub adapter: AdapterConfig,
+    /// Learning.
+    pub learn: LearnConfig,
+    /// Classifying.
+    pub classify: ClassifyConfig,
+}
+
+/// `[backbone]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackboneConfig {
+    /// Folder with manifest.toml, relative to the configuration's own folder.
+    pub folder: Option<PathBuf>,
+    /// Variant; the manifest's first when left out.
+    pub variant: Option<String>,
+    /// ONNX Runtime library; searched in the documented places when left out.
+    pub onnxruntime: Option<PathBuf>,
+    /// Files embedded at once, 1 to 256; as many as there are cores, at most 8, when left out.
+    pub threads: Option<u16>,
+}
+
+/// `[adapter]`; the bounds hold for adapters that are created from now on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterConfig {
+    /// Folder, relative to the configuration's own folder.
+    pub folder: Option<PathBuf>,
+    /// Bits of a latent component, 4 to 8; the manifest's when left out.
+    pub latent_bits: Option<u8>,
+    /// Rows that replay can hold, 16 to 100000000; 16384 when left out.
+    pub replay_rows: Option<u32>,
+    /// Classes, 1 to 65535; 256 when left out.
+    pub max_classes: Option<u32>,
+}
+
+/// `[learn]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearnConfig {
+    /// When a label is safe from a power cut; `chunk` when left out.
+    pub durability: Option<DurabilityChoice>,
+}
+
+/// When a label is safe from a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityChoice {
+    /// Before it is acknowledged.
+    Label,
+    /// Several at a time: a power cut may lose the newest.
+    Chunk,
+}
+
+/// `[classify]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassifyConfig {
+    /// Head: `ncm`, `slda` or `ridge`; `slda` when left out.
+    pub head: Option<crate::head::SolvedHead>,
+    /// Windows less probable than this make no event, 0 to 1; 0.5 when left out.
+    pub min_probability: Option<f32>,
+}
+
+impl Config {
+    /// Reads and checks `path`; relative folders in it are taken from its own folder.
+    ///
+    /// # Errors
+    /// `Missing` or `Storage` when it cannot be read, `Config` with the key when it is wrong.
+    pub fn load(path: &Path) -> Result<Config> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the configuration", path, e))?;
+        let mut config = Config::parse(&text).map_err(|e| {
+            let key = e.place().map(|k| format!(", {k}")).unwrap_or_default();
+            e.at(format!("{}{key}", path.display()))
+        })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        for folder in [&mut config.backbone.folder, &mut config.adapter.folder, &mut config.backbone.onnxruntime].into_iter().flatten() {
+            *folder = base.join(&folder);
+        }
+        Ok(config)
+    }
+
+    /// Parses and checks the text of a configuration.
+    ///
+    /// # Errors
+    /// `Config` with the key, what is allowed and what was found.
+    pub fn parse(text: &str) -> Result<Config> {
+        let config: Config = toml::from_str(text).map_err(|e| {
+            Error::new(ErrorKind::Config, "the configuration cannot be read").found(e.to_string().trim_end()).cure("correct the key")
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<()> {
+        check("format", self.format.is_none_or(|f| f == CONFIG_FORMAT), CONFIG_FORMAT, &self.format)?;
+        check("backbone.threads", self.backbone.threads.is_none_or(|n| (1..=256).contains(&n)), "1 to 256", &self.backbone.threads)?;
+        check("adapter.latent_bits", self.adapter.latent_bits.is_none_or(|b| (4..=8).contains(&b)), "4 to 8", &self.adapter.latent_bits)?;
+        let rows = self.adapter.replay_rows;
+        check("adapter.replay_rows", rows.is_none_or(|n| (16..=100_000_000).contains(&n)), "16 to 100000000", &rows)?;
+        let classes = self.adapter.max_classes;
+        check("adapter.max_classes", classes.is_none_or(|n| (1..=65_535).contains(&n)), "1 to 65535", &classes)?;
+        let p = self.classify.min_probability;
+        check("classify.min_probability", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)
+    }
+}
+
+fn check<T: std::fmt::Debug>(key: &str, ok: bool, allowed: impl std::fmt::Display, found: &Option<T>) -> Result<()> {
+    if ok {
+        return Ok(());
+    }
+    let found = found.as_ref().map(|v| format!("{v:?}")).unwrap_or_default();
+    Err(Error::new(ErrorKind::Config, "a configured value is not allowed").at(key).expected(allowed).found(found).cure("correct the key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_can_be_given_and_none_must_be() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let text = "format = 1\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
+                    [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nmax_classes = 20\n\
+                    [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!((config.adapter.latent_bits, config.learn.durability), (Some(6), Some(DurabilityChoice::Label)));
+    }
+
+    #[test]
+    fn a_wrong_key_type_or_value_is_named() {
+        for (text, name) in [
+            ("[backbone]\nfoldr = \"b\"", "foldr"),
+            ("[backbone]\nthreads = \"two\"", "threads"),
+            ("[backbone]\nthreads = 0", "backbone.threads"),
+            ("[adapter]\nlatent_bits = 3", "adapter.latent_bits"),
+            ("[learn]\ndurability = \"never\"", "never"),
+            ("[classify]\nmin_probability = nan", "classify.min_probability"),
+            ("format = 2", "format"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(name), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn folders_are_taken_from_the_configurations_own_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wheatear.toml");
+        std::fs::write(&path, "[backbone]\nfolder = \"models/x\"\n[adapter]\nfolder = \"/data/a\"\n").unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.backbone.folder, Some(dir.path().join("models/x")));
+        assert_eq!(config.adapter.folder, Some(PathBuf::from("/data/a")));
+    }
+}

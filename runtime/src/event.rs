@@ -1,0 +1,111 @@
+//! Events: what the runtime tells the world, in one schema for every sink. An event is one JSON object on one line.
+//!
+//! Readers must ignore keys they do not know; a key's meaning never changes under the same [`EVENT_SCHEMA`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Moment;
+
+/// Number of the event schema.
+pub const EVENT_SCHEMA: u32 = 1;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`EVENT_SCHEMA`].
+    pub schema: u32,
+    /// When it was noticed; the sound's own times are in the kind.
+    pub at: Moment,
+    /// Generation of the adapter it rests on.
+    pub generation: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A class was heard from `begin_s` to `end_s` of its source.
+    Heard {
+        /// File, or name of the microphone.
+        source: String,
+        /// Begin in seconds from the source's start.
+        begin_s: f64,
+        /// End in seconds from the source's start.
+        end_s: f64,
+        /// The most probable class.
+        class: String,
+        /// Its probability among the known classes.
+        probability: f32,
+        /// Score of being none of them, where it was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<f32>,
+    },
+    /// A label was learned.
+    Learned {
+        /// File, or name of the microphone.
+        source: String,
+        /// Classes it was said to be.
+        classes: Vec<String>,
+        /// Rows learned from it.
+        rows: u64,
+        /// Who said so.
+        by: String,
+        /// True when it survives a power cut from now on.
+        durable: bool,
+    },
+    /// Something a person should know: lost samples, a damaged file, a refused head, a provider that is not the one
+    /// asked for.
+    Notice {
+        /// How bad it is.
+        level: Level,
+        /// File, microphone, provider, adapter.
+        source: String,
+        /// What happened and what to do next.
+        text: String,
+    },
+}
+
+/// How bad a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something was lost or is worse than asked for.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+impl Event {
+    /// An event of now, resting on `generation`.
+    pub fn new(at: Moment, generation: u64, what: What) -> Event {
+        Event { schema: EVENT_SCHEMA, at, generation, what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_line_of_json_and_comes_back() {
+        let what = What::Heard {
+            source: "a b.wav".into(),
+            begin_s: 0.0,
+            end_s: 1.5,
+            class: "みそさざい".into(),
+            probability: 0.75,
+            unknown: None,
+        };
+        let event = Event::new(Moment { wall_ms: Some(1_700_000_000_000), ..Moment::UNKNOWN }, 7, what);
+        let line = serde_json::to_string(&event).unwrap();
+        assert!(!line.contains('\n') && line.contains(r#""event":"heard""#) && line.contains(r#""schema":1"#), "{line}");
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+        let later = line.replacen('{', r#"{"added_later":1,"#, 1);
+        assert_eq!(serde_json::from_str::<Event>(&later).unwrap(), event);
+    }
+}
