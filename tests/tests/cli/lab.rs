@@ -144,9 +144,7 @@ fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
     let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
     assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
-    let none = Ran::of(&mut lab());
-    assert_eq!(none.code, Some(2));
-    assert!(none.err.contains("--backbone"), "{}", none.err);
+    Ran::of(&mut lab()).fails(6, &["no backbone is named", "give --backbone FOLDER"]);
     std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
     Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
 }
