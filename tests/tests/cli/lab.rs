@@ -144,6 +144,13 @@ fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
     let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
     assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
+    let settings = tempfile::tempdir().unwrap();
+    let config = settings.path().join("wheatear.toml");
+    std::fs::write(&config, format!("[backbone]\nfolder = {:?}\n", aisfx())).unwrap();
+    let configured = Ran::of(lab().arg("--config").arg(&config)).ok().json();
+    assert_eq!(configured[0]["accuracy"], named[0]["accuracy"]);
+    std::fs::write(&config, "[backbon]\n").unwrap();
+    Ran::of(lab().env("WHEATEAR_CONFIG", &config)).fails(6, &["wheatear.toml", "line 1", "backbon", "correct the key"]);
     Ran::of(&mut lab()).fails(6, &["no backbone is named", "give --backbone FOLDER"]);
     std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
     Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
