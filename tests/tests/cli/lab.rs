@@ -151,7 +151,7 @@ fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     assert_eq!(configured[0]["accuracy"], named[0]["accuracy"]);
     std::fs::write(&config, "[backbon]\n").unwrap();
     Ran::of(lab().env("WHEATEAR_CONFIG", &config)).fails(6, &["wheatear.toml", "line 1", "backbon", "correct the key"]);
-    Ran::of(&mut lab()).fails(6, &["no backbone is named", "give --backbone FOLDER"]);
+    Ran::of(&mut lab()).fails(6, &["no backbone is named", "give --backbone FOLDER", "--config"]);
     std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
     Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
 }

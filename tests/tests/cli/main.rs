@@ -4,6 +4,7 @@
 mod bad_files;
 mod bad_sounds;
 mod command;
+mod configured;
 mod disk;
 mod formats;
 mod interrupted;
