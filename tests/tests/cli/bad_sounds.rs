@@ -47,10 +47,12 @@ fn a_sound_that_cannot_be_used_says_what_it_is() {
         classify(&path(name)).fails(3, &[name, "1 of 1 sounds could not be used"]);
     }
     classify(&path("gone.wav")).fails(3, &["gone.wav", "check the path"]);
-    let mut nan = vec![0.1f32; 44_100];
-    nan[1000] = f32::NAN;
-    write_samples(&path("nan.wav"), 44_100, &nan);
-    classify(&path("nan.wav")).fails(3, &["nan.wav", "not a number"]);
+    for (name, value) in [("nan.wav", f32::NAN), ("inf.wav", f32::INFINITY)] {
+        let mut samples = vec![0.1f32; 44_100];
+        samples[1000] = value;
+        write_samples(&path(name), 44_100, &samples);
+        classify(&path(name)).fails(3, &[name, "not a number"]);
+    }
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub fn wheatear() -> Command {
 }
 
 fn clean(mut command: Command) -> Command {
-    for variable in ["WHEATEAR_BACKBONE", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"] {
+    for variable in ["WHEATEAR_BACKBONE", "WHEATEAR_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());

@@ -79,6 +79,8 @@ fn embeddings_need_no_backbone_and_every_key_is_there() {
     }
     // What says how a backbone runs is allowed, if useless; without a source of rows there is nothing to do.
     lab(folder.path(), &["--head", "ncm", "--threads", "2"]).ok();
+    let twice = lab(folder.path(), &["--head", "ncm,slda,ncm", "--json"]).ok().json();
+    assert_eq!(twice.as_array().unwrap().len(), 2, "a head that is named twice is measured once");
     let none = run!("lab", "run");
     assert_eq!(none.code, Some(2));
     assert!(none.err.contains("--embeddings") && !none.err.contains("--backbone"), "{}", none.err);
@@ -142,7 +144,14 @@ fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
     let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
     assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
-    Ran::of(&mut lab()).fails(6, &["--backbone", "--config"]);
+    let settings = tempfile::tempdir().unwrap();
+    let config = settings.path().join("wheatear.toml");
+    std::fs::write(&config, format!("[backbone]\nfolder = {:?}\n", aisfx())).unwrap();
+    let configured = Ran::of(lab().arg("--config").arg(&config)).ok().json();
+    assert_eq!(configured[0]["accuracy"], named[0]["accuracy"]);
+    std::fs::write(&config, "[backbon]\n").unwrap();
+    Ran::of(lab().env("WHEATEAR_CONFIG", &config)).fails(6, &["wheatear.toml", "line 1", "backbon", "correct the key"]);
+    Ran::of(&mut lab()).fails(6, &["no backbone is named", "give --backbone FOLDER", "--config"]);
     std::fs::write(folder.path().join("Violin/diary.wav"), b"not a sound").unwrap();
     Ran::of(lab().arg("--backbone").arg(aisfx())).fails(3, &["diary.wav"]);
 }
@@ -189,6 +198,14 @@ fn an_npz_file_that_cannot_be_used_says_which_array_is_wrong() {
         write_npz(&npz, &x(), &y(), &NAMES, "");
         std::fs::read(&npz).unwrap()
     };
+    // A bit inside X, and one of the checksum that the zip's directory holds of it.
+    let directory = whole.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    for (place, words) in [(400, &["e.npz: X"][..]), (directory + 16, &["e.npz: X", "checksum", "copy the file again"])] {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 0x10;
+        std::fs::write(&npz, &flipped).unwrap();
+        lab(folder.path(), &[]).fails(3, words);
+    }
     std::fs::write(&npz, &whole[..whole.len() / 2]).unwrap();
     lab(folder.path(), &[]).fails(3, &["e.npz"]);
     std::fs::remove_file(&npz).unwrap();

@@ -169,14 +169,21 @@ fn describe<R: Read>(file: &NpyFile<R>, at: &str, name: &str) -> Result<(Vec<u64
     Ok((file.shape().to_vec(), kind.type_char(), kind.size_field()))
 }
 
-/// Reads the elements one by one, so that a header that lies about its size takes no memory.
+/// Reads the elements one by one, so that a header that lies about its size takes no memory, and on to the end of the
+/// array, where its checksum is compared.
 fn elements<T: npyz::Deserialize, R: Read>(file: NpyFile<R>, at: &str, name: &str) -> Result<Vec<T>> {
     let mut out = Vec::new();
-    let data = file.data::<T>().map_err(|e| wrong(at, name, "another element type", e.to_string()))?;
+    let header = file.header().clone();
+    let mut bytes = file.into_inner();
+    let data = NpyFile::with_header(header, &mut bytes).data::<T>().map_err(|e| wrong(at, name, "another element type", e.to_string()))?;
     for value in data {
         out.push(value.map_err(|e| wrong(at, name, "all elements its header promises", e.to_string()))?);
     }
-    Ok(out)
+    match bytes.read(&mut [0]) {
+        Ok(0) => Ok(out),
+        Ok(_) => Err(wrong(at, name, format!("{} elements, as its header says", out.len()), "more bytes behind them")),
+        Err(e) => Err(wrong(at, name, "undamaged bytes", e.to_string()).cure("write or copy the file again")),
+    }
 }
 
 fn floats<R: Read + Seek>(zip: &mut NpzArchive<R>, at: &str, name: &str) -> Result<(Vec<u64>, Vec<f32>)> {

@@ -170,7 +170,10 @@ enum Done {
 
 fn evaluate_all(args: &RunArgs, data: &Data, splits: &[Split]) -> Result<Results> {
     let mut candidates = Vec::new();
-    for head in &args.head {
+    for (i, head) in args.head.iter().enumerate() {
+        if args.head[..i].contains(head) {
+            continue;
+        }
         match head {
             HeadName::Naive => match args.naive_lr {
                 Some(rate) => candidates.push(Candidate::Naive(rate)),
