@@ -91,7 +91,7 @@ impl Error {
                 (ErrorKind::Storage, "free some space, then run the same command again: nothing acknowledged is lost")
             }
             Io::AlreadyExists | Io::DirectoryNotEmpty => (ErrorKind::Input, "choose another place, or remove what is there"),
-            Io::IsADirectory | Io::NotADirectory | Io::InvalidInput => (ErrorKind::Input, "check the path"),
+            Io::IsADirectory | Io::NotADirectory | Io::InvalidInput | Io::InvalidData => (ErrorKind::Input, "check the path"),
             _ => (ErrorKind::Storage, "check the disk (dmesg, SMART), then try again"),
         };
         Error::new(kind, format!("cannot {doing}"))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Moment {
     /// Identifies the boot that `monotonic_ns` counts from; zeros when unknown.
     pub boot_id: [u8; 16],
-    /// Nanoseconds of the monotonic clock since that boot.
+    /// Nanoseconds since that boot, sleep included (`CLOCK_BOOTTIME`).
     pub monotonic_ns: u64,
     /// Milliseconds since 1970-01-01 UTC, when the wall clock was known.
     pub wall_ms: Option<i64>,

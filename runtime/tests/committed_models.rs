@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use wheatear::backbone::manifest::{FrontEndSpec, GraphInput, Manifest, Precision};
+use wheatear::latent::SpaceId;
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
@@ -53,5 +54,24 @@ fn golden_values_are_of_the_window_the_manifest_gives() {
         let FrontEndSpec::LogMel(mel) = &manifest.front_end else { panic!("{name}: no log-mel front end") };
         let last = mel.frames(audio.window_samples as usize) - 1;
         assert!(golden["log_mel_first_16"].get(last.to_string()).is_some(), "{name}: frame {last}");
+    }
+}
+
+#[test]
+fn the_spaces_of_the_committed_manifests_have_the_digests_an_independent_program_gives() {
+    // python3 runtime/tests/golden/space_id.py models/*/manifest.toml
+    for (name, digest) in [
+        ("aisfx", "58d985f01f27c6211171228004696a15c8b5179ea6ccb12acfc84fa1998e1327"),
+        ("speech-embedding", "6e598004b983443676a7c5db0a19f9311827fc550a827427ea43fcfaeab0d12f"),
+    ] {
+        let (manifest, _) = Manifest::load(&models().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(SpaceId::of(&manifest, None).unwrap().to_string(), digest, "{name}");
+        assert_ne!(SpaceId::of(&manifest, Some(7)).unwrap().to_string(), digest, "{name}: other bits are another space");
+        let mut other = manifest.clone();
+        other.audio.hop_samples -= 1;
+        assert_ne!(SpaceId::of(&other, None).unwrap().to_string(), digest, "{name}: another hop is another space");
+        let mut relabelled = manifest;
+        relabelled.description = "the same numbers by another name".into();
+        assert_eq!(SpaceId::of(&relabelled, None).unwrap().to_string(), digest, "{name}: words are not part of it");
     }
 }

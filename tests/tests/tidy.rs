@@ -140,7 +140,7 @@ fn names_host(line: &str) -> bool {
 
 /// Whether `line` holds an absolute path into the home or working folder of one machine.
 fn names_home(line: &str) -> bool {
-    let homes = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/fa", "rm/")];
+    let homes = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
     let outside = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || "_.-}>)".contains(c));
     homes.iter().any(|h| line.match_indices(h).any(|(at, _)| outside(&line[..at])))
 }

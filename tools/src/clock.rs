@@ -13,9 +13,11 @@ pub fn now() -> Moment {
     let digits: Vec<u32> = boot.chars().filter_map(|c| c.to_digit(16)).collect();
     let mut boot_id = [0u8; 16];
     boot_id.iter_mut().zip(digits.chunks_exact(2)).for_each(|(b, d)| *b = (d[0] << 4 | d[1]) as u8);
-    let uptime = std::fs::read_to_string("/proc/uptime").ok().and_then(|t| t.split_whitespace().next()?.parse::<f64>().ok());
+    // The clock that also counts while the device sleeps.
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let monotonic_ns = (since_boot.tv_sec.max(0) as u64) * 1_000_000_000 + since_boot.tv_nsec.max(0) as u64;
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok());
-    Moment { boot_id, monotonic_ns: (uptime.unwrap_or(0.0) * 1e9) as u64, wall_ms: wall, ..Moment::UNKNOWN }
+    Moment { boot_id, monotonic_ns, wall_ms: wall, ..Moment::UNKNOWN }
 }
 
 /// Random bytes from the system.

@@ -1,15 +1,15 @@
 //! Sound files to embeddings, several files at once, handed over in the order given.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::backbone::manifest::{Manifest, Normalise};
 use wheatear::backbone::session::SessionOptions;
 use wheatear::config::Config;
-use wheatear::pipeline::{Embedder, FileSummary};
+use wheatear::pipeline::{Embedder, FileSummary, Window};
 use wheatear::{Error, ErrorKind, Result};
 
 /// Which backbone, and how it runs.
@@ -143,23 +143,10 @@ pub fn adapter_folder(given: Option<&Path>, config: &Config) -> Result<PathBuf> 
     })
 }
 
-/// One window of a file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WindowAt {
-    /// First sample at the backbone's rate.
-    pub start: u64,
-    /// Samples of sound in it.
-    pub len: usize,
-    /// Largest absolute sample.
-    pub peak: f32,
-}
-
 /// What a file gave.
-pub struct Embedded {
-    /// Windows.
-    pub windows: Vec<WindowAt>,
-    /// Embeddings, row-major \[windows, D\].
-    pub embeddings: Vec<f32>,
+pub struct Embedded<T> {
+    /// What the windows were turned into, in order.
+    pub windows: Vec<T>,
     /// Facts about the file.
     pub summary: FileSummary,
 }
@@ -174,15 +161,17 @@ pub fn silence_peak(manifest: &Manifest) -> f32 {
 
 /// Embeds `files` on several threads and hands each result to `sink` in the order of `files`.
 ///
-/// At most two files a thread wait in memory. A file that cannot be used is handed over as its error; a backbone that
-/// cannot be loaded ends the run.
+/// Each thread turns its windows into what is kept of them by a function of its own that `turner` makes: only that waits in
+/// memory, for at most two files a thread. A file that cannot be used is handed over as its error; a backbone that cannot be
+/// loaded ends the run.
 ///
 /// # Errors
 /// Those of loading the backbone, and of `sink`.
-pub fn embed_files(
+pub fn embed_files<T: Send, F: FnMut(&Window<'_>) -> Result<T> + Send>(
     backbone: &BackboneChoice,
     files: &[PathBuf],
-    mut sink: impl FnMut(usize, Result<Embedded>) -> Result<()>,
+    turner: impl Fn() -> F,
+    mut sink: impl FnMut(usize, Result<Embedded<T>>) -> Result<()>,
 ) -> Result<()> {
     let threads = backbone.threads.min(files.len()).max(1);
     // The first session shows whether the backbone loads at all, before anything is started.
@@ -191,14 +180,20 @@ pub fn embed_files(
         embedders.push(backbone.open()?);
     }
     // File i is the work of thread i mod threads, so that results can be taken in order from bounded queues.
-    let stop = Mutex::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let mut queues: Vec<Receiver<Result<Embedded>>> = Vec::new();
+        let mut queues: Vec<Receiver<Result<Embedded<T>>>> = Vec::new();
         for (worker, mut embedder) in embedders.into_iter().enumerate() {
             let (send, receive) = sync_channel(1);
             queues.push(receive);
-            let stop = &stop;
-            scope.spawn(move || work(&mut embedder, files.iter().skip(worker).step_by(threads), &send, stop));
+            let (stop, mut turn) = (&stop, turner());
+            scope.spawn(move || {
+                for path in files.iter().skip(worker).step_by(threads) {
+                    if stop.load(Ordering::Relaxed) || send.send(embed(&mut embedder, path, &mut turn)).is_err() {
+                        return;
+                    }
+                }
+            });
         }
         let mut result = Ok(());
         for i in 0..files.len() {
@@ -206,7 +201,7 @@ pub fn embed_files(
                 queues[i % threads].recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Backbone, "an embedding thread ended early")));
             result = sink(i, got);
             if result.is_err() {
-                *stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+                stop.store(true, Ordering::Relaxed);
                 break;
             }
         }
@@ -215,27 +210,21 @@ pub fn embed_files(
     })
 }
 
-fn work<'a>(embedder: &mut Embedder, files: impl Iterator<Item = &'a PathBuf>, send: &SyncSender<Result<Embedded>>, stop: &Mutex<bool>) {
-    for path in files {
-        if *stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner) || send.send(embed(embedder, path)).is_err() {
-            return;
-        }
-    }
-}
-
-fn embed(embedder: &mut Embedder, path: &Path) -> Result<Embedded> {
-    let (mut windows, mut embeddings) = (Vec::new(), Vec::new());
+fn embed<T>(embedder: &mut Embedder, path: &Path, turn: &mut impl FnMut(&Window<'_>) -> Result<T>) -> Result<Embedded<T>> {
+    let mut windows = Vec::new();
     let summary = embedder.embed_file(path, &mut |w| {
-        windows.push(WindowAt { start: w.start, len: w.len, peak: w.peak });
-        embeddings.extend_from_slice(w.embedding);
+        windows.push(turn(&w)?);
         Ok(())
     })?;
-    Ok(Embedded { windows, embeddings, summary })
+    Ok(Embedded { windows, summary })
 }
 
 /// A progress bar on standard error, `what` in front.
 pub fn progress(what: &str, len: usize) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{prefix} {bar:32} {pos}/{len} {msg} {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(len as u64).with_style(style).with_prefix(what.to_owned())
+    let style = ProgressStyle::with_template("{spinner} {prefix} {bar:32} {pos}/{len} {msg} {elapsed} gone, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(len as u64).with_style(style).with_prefix(what.to_owned());
+    // One long recording must not look like a command that hangs.
+    bar.enable_steady_tick(std::time::Duration::from_millis(250));
+    bar
 }

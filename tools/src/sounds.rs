@@ -34,7 +34,10 @@ pub fn sounds_in(folder: &Path) -> Result<Vec<PathBuf>> {
     walk(folder, 0, &mut found)?;
     found.sort();
     if found.is_empty() {
-        return Err(Error::new(ErrorKind::Input, "the folder holds no sounds").at(folder.display()).expected(EXTENSIONS.join(", ")));
+        return Err(Error::new(ErrorKind::Input, "the folder holds no sounds")
+            .at(folder.display())
+            .expected(EXTENSIONS.join(", "))
+            .cure("check the path"));
     }
     Ok(found)
 }
@@ -70,10 +73,14 @@ pub fn labelled_in(folder: &Path) -> Result<Vec<Labelled>> {
 
 fn from_folders(folder: &Path) -> Result<Vec<Labelled>> {
     let mut all = Vec::new();
+    let mut loose = 0;
     let mut spelled: BTreeMap<ClassName, PathBuf> = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(|e| Error::io("read the folder of classes", folder, e))? {
         let path = entry.map_err(|e| Error::io("read the folder of classes", folder, e))?.path();
         let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+        if path.is_file() && is_sound(&path) && !hidden {
+            loose += 1;
+        }
         if !path.is_dir() || hidden {
             continue;
         }
@@ -93,6 +100,9 @@ fn from_folders(folder: &Path) -> Result<Vec<Labelled>> {
                 .cure("merge them"));
         }
         all.extend(sounds.into_iter().map(|path| Labelled { path, class: class.clone() }));
+    }
+    if loose > 0 && !all.is_empty() {
+        log::warn!("{}: {loose} sounds lie beside the folders of the classes, and belong to none: left out", folder.display());
     }
     if all.is_empty() {
         return Err(Error::new(ErrorKind::Input, "no classes in this folder")

@@ -12,7 +12,8 @@ use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, Recovery, RowFlags};
+use wheatear::pipeline::Window;
+use wheatear::store::{Access, Adapter, Batch, Creation, Durability, Header, NewRow, Recovery, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
@@ -72,6 +73,7 @@ struct Taught {
     already_known: usize,
     unusable: Vec<String>,
     damaged: Vec<String>,
+    relabelled: Vec<String>,
     rows: u64,
     silent_windows: u64,
     clipped_components: u64,
@@ -111,25 +113,42 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
     let mut seen = HashSet::new();
+    let mut recordings: HashSet<u64> = adapter.sources().map(|s| s >> CLASS_BITS).collect();
+    let mut relabelled = Vec::new();
     let bar = progress("reading", sounds.len());
     for sound in sounds {
         let source = source_of(&sound)?;
+        bar.inc(1);
         // Two copies of one recording in a class are one recording.
         if adapter.has_source(source) || !seen.insert(source) {
-            known += 1
-        } else {
-            new.push((sound, source))
+            known += 1;
+            continue;
         }
-        bar.inc(1);
+        if !recordings.insert(source >> CLASS_BITS) && adapter.rows_of_unfinished(source) == 0 {
+            let path = sound.path.display();
+            relabelled.push(format!("{path} is known under another class already, and is now learned as {} too", sound.class));
+        }
+        new.push((sound, source));
     }
     bar.finish_and_clear();
+    relabelled.iter().for_each(|r| log::warn!("{r}: what was learned before stays; if that was a mistake, teach a new adapter"));
     let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
-    let mut done = Taught { already_known: known, adapter: folder.clone(), ..Taught::default() };
+    let mut done = Taught { already_known: known, relabelled, adapter: folder.clone(), ..Taught::default() };
     let quantiser = adapter.quantiser()?;
     let silence = silence_peak(&manifest);
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
-        embed_files(&backbone, &files, |i, got| {
+        let latent_of = || {
+            |w: &Window<'_>| {
+                if w.peak < silence {
+                    return Ok(None);
+                }
+                let mut latent = vec![0i8; quantiser.dim()];
+                let clipped = quantiser.quantise(w.embedding, &mut latent)?;
+                Ok(Some(Latent { start: w.start, clipped, latent }))
+            }
+        };
+        embed_files(&backbone, &files, latent_of, |i, got| {
             let (sound, source) = &new[i];
             bar.set_message(sound.class.to_string());
             let got = match got {
@@ -141,7 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 Err(e) => return Err(e.at(sound.path.display())),
             };
-            learn(&mut adapter, &quantiser, silence, sound, (*source, graph), &got, &mut done)?;
+            learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
             let last = i + 1 == files.len();
             if each || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
                 adapter.sync()?;
@@ -157,6 +176,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report(args, &adapter, &done)?;
     match done.unusable.len() {
         0 => Ok(()),
+        n if n == files.len() => {
+            Err(Error::new(ErrorKind::Input, "no sound could be used, nothing new was learned").at(&done.unusable[0]).into())
+        }
         n => Err(Error::new(ErrorKind::Input, format!("{n} of {} sounds could not be used, the others are learned", files.len()))
             .at(&done.unusable[0])
             .cure("mend or remove them, then run the same command again")
@@ -204,6 +226,9 @@ fn open_or_create(
         seed: u64::from_le_bytes(clock::random_bytes()?),
         ..bounds
     };
+    let made = Header::new(creation.clone(), [0; 16])?;
+    let disk = (made.chunk_file_len_bytes() + made.state_file_len_bytes()) as f64 / f64::from(1 << 20);
+    eprintln!("new adapter: {disk:.1} MiB of disk, taken now and never more");
     match Adapter::create(folder, creation, clock::random_bytes()?) {
         // Another process made it in the meantime.
         Err(_) if is_there() => open(),
@@ -211,11 +236,10 @@ fn open_or_create(
     }
 }
 
-/// Digest of a recording and its class: the same bytes under another class are something new to learn.
+/// Digest of a recording and its class: the upper 48 bits are the recording's, the lower 16 the class's. The same bytes under
+/// another class are something new to learn, and can be told from a new recording.
 fn source_of(sound: &Labelled) -> Result<u64> {
     let mut hash = Sha256::new();
-    hash.update(sound.class.as_str().as_bytes());
-    hash.update([0]);
     let mut file = std::fs::File::open(&sound.path).map_err(|e| Error::io("open", &sound.path, e))?;
     let mut block = vec![0u8; 1 << 16];
     loop {
@@ -224,32 +248,35 @@ fn source_of(sound: &Labelled) -> Result<u64> {
             n => hash.update(&block[..n]),
         }
     }
-    let digest = hash.finalize();
-    Ok(digest[..8].iter().fold(0, |word, b| word << 8 | u64::from(*b)).max(1))
+    let first_bytes = |digest: &[u8], n: usize| digest[..n].iter().fold(0u64, |word, b| word << 8 | u64::from(*b));
+    let recording = first_bytes(&hash.finalize(), 6).max(1);
+    Ok(recording << CLASS_BITS | first_bytes(&Sha256::digest(sound.class.as_str().as_bytes()), 2))
+}
+
+const CLASS_BITS: u32 = 16;
+
+/// A window that is not silent, as it is learned.
+struct Latent {
+    start: u64,
+    clipped: u32,
+    latent: Vec<i8>,
 }
 
 fn learn(
     adapter: &mut Adapter,
-    quantiser: &Quantiser,
-    silence: f32,
     sound: &Labelled,
     (source, graph): (u64, u64),
-    got: &Embedded,
+    got: &Embedded<Option<Latent>>,
     done: &mut Taught,
 ) -> Result<()> {
-    let dim = quantiser.dim();
-    let mut latents = vec![0i8; got.windows.len() * dim];
     let labels = LabelSet::single(sound.class.clone());
-    let mut rows = Vec::new();
     let learned_before = adapter.rows_of_unfinished(source) as usize;
-    for ((window, embedding), latent) in got.windows.iter().zip(got.embeddings.chunks_exact(dim)).zip(latents.chunks_exact_mut(dim)) {
-        if window.peak < silence {
-            done.silent_windows += 1;
-            continue;
-        }
-        done.clipped_components += u64::from(quantiser.quantise(embedding, latent)?);
-        rows.push(NewRow { latent, labels: &labels, time_delta_ns: 0, start_sample: window.start, flags: RowFlags::default() });
+    let mut rows = Vec::new();
+    for w in got.windows.iter().flatten() {
+        rows.push(NewRow { latent: &w.latent, labels: &labels, time_delta_ns: 0, start_sample: w.start, flags: RowFlags::default() });
     }
+    done.silent_windows += (got.windows.len() - rows.len()) as u64;
+    done.clipped_components += got.windows.iter().flatten().map(|w| u64::from(w.clipped)).sum::<u64>();
     if rows.is_empty() {
         log::warn!("{}: silent, nothing to learn from it", sound.path.display());
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// is no continuation of what others may have received under the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
-    /// The device; random, made once a device.
+    /// The device; random, unless the adapter was created with a device of its own choosing.
     pub device: [u8; 16],
     /// The incarnation; random, so that two restores of one copy differ.
     pub incarnation: u64,

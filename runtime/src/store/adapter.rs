@@ -350,6 +350,11 @@ impl Adapter {
         Ok(hash.finalize().into())
     }
 
+    /// Digests of the recordings remembered as taught, wholly or in part.
+    pub fn sources(&self) -> impl Iterator<Item = u64> {
+        self.sources.iter()
+    }
+
     /// True when the recording of this digest was taught to its end.
     pub fn has_source(&self, source: u64) -> bool {
         self.sources.has(source)

@@ -77,7 +77,11 @@ impl Adapter {
         let path = folder.join(HEADER);
         let bytes = std::fs::read(&path).map_err(|e| {
             let error = Error::io("open the adapter", &path, e);
-            if error.kind() == ErrorKind::Missing { error.cure("make one: wheatear teach FOLDER --backbone B --adapter A") } else { error }
+            match (error.kind(), folder.is_dir()) {
+                (ErrorKind::Missing, false) => error.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
+                (ErrorKind::Missing, true) => error.cure("this folder is no adapter: name another one"),
+                _ => error,
+            }
         })?;
         let header = Header::decode(&bytes).map_err(|e| e.at(path.display()))?;
         if access == Access::Write {

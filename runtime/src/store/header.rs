@@ -189,7 +189,9 @@ impl Header {
     /// `Corrupt` when it is damaged, `Mismatch` when a newer version wrote it.
     pub fn decode(bytes: &[u8]) -> Result<Header> {
         if bytes.len() < FRAME_LEN_BYTES {
-            return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is too short").found(format!("{} bytes", bytes.len())));
+            return Err(Error::new(ErrorKind::Corrupt, "the adapter's header is too short")
+                .found(format!("{} bytes", bytes.len()))
+                .cure("restore the adapter from a copy, or teach a new one"));
         }
         // The format comes first: a later one may have other fields behind it.
         if let (Kind::Header, body) = unframe(bytes)?

@@ -39,6 +39,10 @@ impl Sources {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.order.iter().copied()
+    }
+
     pub(super) fn has(&self, source: u64) -> bool {
         self.rows.get(&source) == Some(&FINISHED)
     }

@@ -125,3 +125,34 @@ fn each_head_classifies_and_the_half_precision_variant_hears_the_same() {
     let other = run!("classify", note, "--backbone", aisfx(), "--adapter", taught().adapter(), "--variant", "int4");
     other.fails(6, &["int4", "mel-f32"]);
 }
+
+#[test]
+fn an_adapter_finds_its_backbone_again_and_asks_when_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));
+    put_instruments(&sounds, &INSTRUMENTS, 0, 3);
+    teach(&sounds, &adapter, "2").ok();
+    let found = run!("classify", &sounds, "--adapter", &adapter, "--json").ok().json();
+    let named = run!("classify", &sounds, "--adapter", &adapter, "--backbone", aisfx(), "--json").ok().json();
+    assert_eq!(found, named);
+    std::fs::write(adapter.join("backbone"), "gone/elsewhere\n").unwrap();
+    run!("classify", &sounds, "--adapter", &adapter).fails(6, &["no backbone is named", "--backbone"]);
+    std::fs::write(adapter.join("backbone"), format!("{}\n", crate::material::speech().display())).unwrap();
+    run!("classify", &sounds, "--adapter", &adapter).fails(5, &["another backbone"]);
+}
+
+#[test]
+fn a_recording_under_two_classes_is_learned_as_both_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));
+    put_instruments(&sounds, &INSTRUMENTS, 0, 2);
+    let clean = teach(&sounds, &adapter, "2");
+    assert!(!clean.err.contains("another class"), "{}", clean.err);
+    clean.ok();
+    std::fs::create_dir(sounds.join("Mine")).unwrap();
+    std::fs::copy(&notes("Violin")[0], sounds.join("Mine/moved.wav")).unwrap();
+    let moved = teach(&sounds, &adapter, "2");
+    assert!(moved.err.contains("moved.wav") && moved.err.contains("another class"), "{}", moved.err);
+    let moved = moved.ok().json();
+    assert_eq!((moved["sounds"].as_u64(), moved["relabelled"].as_array().unwrap().len()), (Some(1), 1));
+}

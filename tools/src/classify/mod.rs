@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 use wheatear::head::{Head, LinearHead, Moments, SolvedHead, argmax};
 use wheatear::latent::{Quantiser, SpaceId};
-use wheatear::learn::BlockKind;
+use wheatear::learn::{BlockKind, ClassName};
+use wheatear::pipeline;
 use wheatear::store::{Access, Adapter};
 use wheatear::{Error, ErrorKind, Result};
 
@@ -93,9 +94,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut heard: Vec<Heard> = Vec::new();
     let mut unusable: Vec<String> = Vec::new();
     let bar = progress("classifying", files.len());
-    embed_files(&backbone, &files, |i, got| {
+    let turner = || {
+        let mut judge = Judge::new(&head, &quantiser, silence);
+        move |w: &pipeline::Window<'_>| judge.judge(w)
+    };
+    embed_files(&backbone, &files, turner, |i, got| {
         match got {
-            Ok(got) => heard.push(classify(&files[i], &got, &head, &quantiser, rate_hz, silence)?),
+            Ok(got) => heard.push(sum_up(&files[i], &got, head.classes(), rate_hz)),
             Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
                 bar.suspend(|| log::error!("{e}"));
                 unusable.push(e.to_string());
@@ -136,35 +141,68 @@ fn solve(adapter: &Adapter, head: SolvedHead) -> Result<LinearHead> {
     head.solve(&moments)
 }
 
-fn classify(path: &Path, got: &Embedded, head: &LinearHead, quantiser: &Quantiser, rate_hz: f64, silence: f32) -> Result<Heard> {
-    let dim = quantiser.dim();
-    let (mut latent, mut x) = (vec![0i8; dim], vec![0f32; dim]);
-    let classes = head.classes();
-    let mut p = vec![0f32; classes.len()];
-    let mut windows = Vec::with_capacity(got.windows.len());
-    let mut mean = vec![0f64; classes.len()];
-    for (at, embedding) in got.windows.iter().zip(got.embeddings.chunks_exact(dim)) {
-        let begin_s = at.start as f64 / rate_hz;
-        let end_s = (at.start + at.len as u64) as f64 / rate_hz;
-        let silent = at.peak < silence;
-        if silent {
-            windows.push(Window { begin_s, end_s, class: None, probability: 0.0 });
-            continue;
+/// What a window was taken for: its place in samples, and the most probable classes unless it is silent.
+struct Judged {
+    start: u64,
+    end: u64,
+    best: Option<[(usize, f32); BEST]>,
+}
+
+/// Classes of a window that are kept for the file's summary.
+const BEST: usize = 3;
+
+/// Turns embeddings into classes, in buffers of its own.
+struct Judge<'a> {
+    head: &'a LinearHead,
+    quantiser: &'a Quantiser,
+    silence: f32,
+    latent: Vec<i8>,
+    x: Vec<f32>,
+    p: Vec<f32>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(head: &'a LinearHead, quantiser: &'a Quantiser, silence: f32) -> Judge<'a> {
+        let dim = quantiser.dim();
+        Judge { head, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p: vec![0.0; head.classes().len()] }
+    }
+
+    fn judge(&mut self, w: &pipeline::Window<'_>) -> Result<Judged> {
+        let (start, end) = (w.start, w.start + w.len as u64);
+        if w.peak < self.silence {
+            return Ok(Judged { start, end, best: None });
         }
         // What was learned were latents, so what is classified are latents: the same window gives the same answer.
-        quantiser.quantise(embedding, &mut latent)?;
-        quantiser.dequantise(&latent, &mut x);
-        head.probabilities(&x, &mut p);
-        let best = argmax(&p);
-        mean.iter_mut().zip(&p).for_each(|(m, p)| *m += f64::from(*p));
-        windows.push(Window { begin_s, end_s, class: Some(classes[best].to_string()), probability: p[best] });
+        self.quantiser.quantise(w.embedding, &mut self.latent)?;
+        self.quantiser.dequantise(&self.latent, &mut self.x);
+        self.head.probabilities(&self.x, &mut self.p);
+        let mut best = [(usize::MAX, 0.0); BEST];
+        for place in best.iter_mut().take(self.p.len()) {
+            let c = argmax(&self.p);
+            *place = (c, self.p[c]);
+            self.p[c] = -1.0;
+        }
+        Ok(Judged { start, end, best: Some(best) })
     }
-    let sounding = windows.iter().filter(|w| w.class.is_some()).count();
+}
+
+/// The file's windows, and its classes by mean probability over the windows that sound (of each window the three best count).
+fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], rate_hz: f64) -> Heard {
+    let mut mean = vec![0f64; classes.len()];
+    let mut windows = Vec::with_capacity(got.windows.len());
+    for w in &got.windows {
+        for (c, p) in w.best.iter().flatten().filter(|(c, _)| *c < classes.len()) {
+            mean[*c] += f64::from(*p);
+        }
+        let (class, probability) = w.best.as_ref().map_or((None, 0.0), |b| (classes.get(b[0].0).map(ToString::to_string), b[0].1));
+        windows.push(Window { begin_s: w.start as f64 / rate_hz, end_s: w.end as f64 / rate_hz, class, probability });
+    }
+    let sounding = windows.iter().filter(|w| w.class.is_some()).count().max(1) as f64;
     let mut ranked: Vec<(String, f32)> =
-        classes.iter().zip(&mean).map(|(c, m)| (c.to_string(), (*m / sounding.max(1) as f64) as f32)).filter(|(_, p)| *p > 0.0).collect();
+        classes.iter().zip(&mean).filter(|(_, m)| **m > 0.0).map(|(c, m)| (c.to_string(), (m / sounding) as f32)).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ranked.truncate(3);
-    Ok(Heard { file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows })
+    ranked.truncate(BEST);
+    Heard { file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows }
 }
 
 fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! What is in a model: inputs, outputs, and the tensors that could serve as embedding.
 
+use serde::Serialize as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -31,9 +32,22 @@ pub struct Description {
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     /// Whether the shapes of the candidates were measured by running the model, and if not, why.
+    #[serde(serialize_with = "or_why_not")]
     measured: std::result::Result<(), String>,
     candidates: Vec<Candidate>,
+    #[serde(serialize_with = "or_why_not")]
     auto: std::result::Result<Auto, String>,
+}
+
+/// The value, or an object that says why there is none.
+fn or_why_not<T: serde::Serialize, S: serde::Serializer>(
+    value: &std::result::Result<T, String>,
+    out: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match value {
+        Ok(value) => value.serialize(out),
+        Err(why) => std::collections::BTreeMap::from([("why_not", why)]).serialize(out),
+    }
 }
 
 #[derive(Debug, serde::Serialize)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wheatear::backbone::manifest::EmbeddingScale;
 use wheatear::latent::Quantiser;
+use wheatear::pipeline::Window;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
@@ -26,16 +27,15 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let dim = quantiser.dim();
     let (mut x, mut y, mut group) = (Vec::new(), Vec::new(), Vec::new());
     let bar = progress("embedding", files.len());
-    embed_files(backbone, &files, |i, got| {
+    let keep_sounding = || |w: &Window<'_>| Ok((w.peak >= silence).then(|| w.embedding.to_vec()));
+    embed_files(backbone, &files, keep_sounding, |i, got| {
         let got = got?;
         let class = names.iter().position(|n| n == sounds[i].class.as_str()).unwrap_or(0);
         let file = files[i].strip_prefix(folder).unwrap_or(&files[i]).display().to_string();
-        for (window, embedding) in got.windows.iter().zip(got.embeddings.chunks_exact(dim)) {
-            if window.peak >= silence {
-                x.extend_from_slice(embedding);
-                y.push(class as i128);
-                group.push(file.clone());
-            }
+        for embedding in got.windows.iter().flatten() {
+            x.extend_from_slice(embedding);
+            y.push(class as i128);
+            group.push(file.clone());
         }
         bar.inc(1);
         Ok(())

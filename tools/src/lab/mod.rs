@@ -44,7 +44,7 @@ enum Command {
 #[derive(Debug, ClapArgs)]
 struct RunArgs {
     /// Embeddings: npz with X f32 (n, D), y integer (n), names (C), group (n)
-    #[arg(long, value_name = "FILE.npz", required_unless_present = "audio", conflicts_with = "audio")]
+    #[arg(long, value_name = "FILE.npz", conflicts_with = "audio")]
     embeddings: Option<PathBuf>,
     /// Sounds: one sub-folder a class
     #[arg(long, value_name = "FOLDER")]
@@ -121,10 +121,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let data = match (&args.embeddings, &args.audio) {
         (Some(file), _) => Data::from_npz(file)?,
         (None, Some(folder)) => audio::embed_folder(folder, &args.backbone.choose(&args.config.load()?)?)?,
-        (None, None) => anyhow::bail!("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER"),
+        (None, None) => {
+            let error = Error::new(ErrorKind::Config, "nothing to evaluate is named");
+            return Err(error.cure("give --embeddings FILE.npz, or --audio FOLDER with --backbone FOLDER").into());
+        }
     };
     let splits = splits(args, &data)?;
     let results = evaluate_all(args, &data, &splits)?;
+    // The results first: a picture that cannot be written must not cost them.
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&results.json())?))?;
+    } else {
+        print(&results.table())?;
+    }
     if let Some(path) = &args.figure {
         std::fs::write(path, plot::standalone(&plot::curves(&results)?)).map_err(|e| Error::io("write", path, e))?;
     }
@@ -132,10 +141,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         std::fs::write(path, report::page(&results)?).map_err(|e| Error::io("write", path, e))?;
         log::info!("report: {}", path.display());
     }
-    if args.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&results.json())?));
-    }
-    print(&results.table())
+    Ok(())
 }
 
 fn splits(args: &RunArgs, data: &Data) -> Result<Vec<Split>> {
@@ -254,6 +260,7 @@ fn evaluate_all(args: &RunArgs, data: &Data, splits: &[Split]) -> Result<Results
 
     let test_over_train = splits.iter().map(|s| s.test.len() as f64 / s.train.len() as f64).sum::<f64>() / splits.len() as f64;
     let settings = Settings {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
         latent_bits: args.latent_bits,
         classes_per_task: args.classes_per_task,
         chunk_rows: args.chunk_rows,

@@ -8,7 +8,7 @@ use super::metrics::{Difference, spread};
 use super::plot;
 use super::results::Results;
 
-const PAGE_STYLE: &str = "body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--paper);color:var(--ink);
+const PAGE_STYLE: &str = "body{margin:0 auto;max-width:76rem;padding:1rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 figure{margin:1rem 0;overflow-x:auto}figure.wide svg{width:100%;min-width:36rem}svg{height:auto}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.3rem .7rem;text-align:right;white-space:nowrap;
@@ -129,6 +129,7 @@ fn differences_table(out: &mut String, results: &Results) {
 fn settings(out: &mut String, results: &Results) {
     let s = &results.settings;
     let mut rows = vec![
+        ("command", s.command.clone()),
         ("embeddings", format!("{} rows, D = {}, scaled to length √D", results.rows, results.dim)),
         ("latents", format!("{} bits, scales from {}", s.latent_bits, s.scale_source)),
         ("classes a task", s.classes_per_task.to_string()),

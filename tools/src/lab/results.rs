@@ -31,6 +31,8 @@ pub struct Results {
 /// How an evaluation was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
+    /// The command line.
+    pub command: String,
     /// Bits of a latent component.
     pub latent_bits: u8,
     /// New classes in each task.

@@ -84,8 +84,7 @@ pub fn ci() -> Result<()> {
 
 /// Licences, bans and sources of all dependencies by cargo-deny, built under the assets when this machine has none.
 ///
-/// Advisories need their database from the network, which a machine with package registries alone cannot reach: they are
-/// checked where it can be had, and it is said where not.
+/// Advisories need their database from the network: they are checked where it can be had, and it is said where not.
 pub fn deny() -> Result<()> {
     let places = Places::find()?;
     let pin = Pins::load()?.program("cargo-deny")?.clone();

@@ -117,15 +117,18 @@ impl Demo<'_> {
     fn closing(&self, costs: &[(&str, f64, u64)], (heard, unheard): (usize, usize), started: Instant) -> Result<()> {
         note("Done");
         for (name, seconds, peak_kib) in costs {
-            println!("  {name:<10} {seconds:>7.1} s   peak {:>5} MiB", peak_kib / 1024);
+            // The compilers are children of cargo: its own peak says nothing of theirs.
+            let peak = if *name == "build" { String::new() } else { format!("peak {:>5} MiB", peak_kib / 1024) };
+            println!("{}", format!("  {name:<10} {seconds:>7.1} s   {peak}").trim_end());
         }
         let total = started.elapsed().as_secs_f64();
         println!(
             "  {:<10} {total:>7.1} s   {} of assets, {} of them downloads",
-            "in all",
+            "in all*",
             mib(&self.places.assets)?,
             mib(&self.places.downloads())?
         );
+        println!("  * without building cargo xtask itself");
         println!("\n  report     {}", self.places.show(&self.report()));
         println!("  adapter    {} ({heard} notes taught, {unheard} unheard)", self.places.show(&self.folder.join("adapter")));
         println!(
