@@ -146,6 +146,25 @@ fn names_home(line: &str) -> bool {
 }
 
 #[test]
+fn every_link_between_files_leads_somewhere() {
+    let mut dead = Vec::new();
+    let mut links = 0;
+    for (file, text) in texts(|f| f.ends_with(".md")) {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            if !root().join(&file).with_file_name("").join(target).exists() {
+                dead.push(format!("{file}: {target}"));
+            }
+        }
+    }
+    assert!(links > 5, "the README links to its documents");
+    none("mend these links", dead);
+}
+
+#[test]
 fn every_crate_takes_version_edition_and_lints_from_the_workspace() {
     let wanted = ["version.workspace = true", "edition.workspace = true", "rust-version.workspace = true", "[lints]\nworkspace = true"];
     let mut missing = Vec::new();

@@ -60,7 +60,8 @@ impl ClassName {
 
     /// The anonymous name under which the sums of a forgotten class stay, so that the shared scatter stays right while the
     /// name is gone: one control character and 32 hexadecimal digits of the name's SHA-256. It can never be typed, and is
-    /// the same on every device, so that retired classes merge.
+    /// the same on every device, so that retired classes merge. Who guesses a name can confirm it: it hides the name from a
+    /// reader, not from an attacker with a dictionary.
     pub fn retired(&self) -> ClassName {
         if self.is_retired() {
             return self.clone();

@@ -69,11 +69,6 @@ struct Stretch<'a> {
 }
 
 impl Format {
-    /// True when several sounds cannot share one file.
-    pub fn one_file_each(self) -> bool {
-        matches!(self, Format::Raven | Format::Audacity)
-    }
-
     /// End of the name of a file in this format.
     pub fn suffix(self) -> &'static str {
         match self {
@@ -170,13 +165,22 @@ fn cell(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 
+/// Each file with the time in seconds at which it begins when the files follow one another, which is how Raven and Audacity
+/// open several at once.
+fn in_sequence(heard: &[Heard]) -> impl Iterator<Item = (f64, &Heard)> {
+    let begin = |begin: &mut f64, h: &Heard| std::mem::replace(begin, *begin + h.seconds);
+    heard.iter().scan(0.0, move |at, h| Some((begin(at, h), h)))
+}
+
 fn raven(heard: &[Heard], min_probability: f32) -> String {
-    let mut text = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\tConfidence\n".to_owned();
-    for h in heard {
-        let file = h.file.rsplit('/').next().unwrap_or(&h.file);
-        for (i, s) in stretches(h, min_probability).iter().enumerate() {
-            let (n, class) = (i + 1, cell(s.class));
-            text += &format!("{n}\tWaveform 1\t1\t{:.3}\t{:.3}\t{}\t{class}\t{:.4}\n", s.begin_s, s.end_s, cell(file), s.probability);
+    let mut text = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tSpecies\tConfidence\n".to_owned();
+    let mut n = 0;
+    for (at, h) in in_sequence(heard) {
+        let file = cell(h.file.rsplit('/').next().unwrap_or(&h.file));
+        for s in stretches(h, min_probability) {
+            n += 1;
+            let (begin, end, class) = (at + s.begin_s, at + s.end_s, cell(s.class));
+            text += &format!("{n}\tWaveform 1\t1\t{begin:.3}\t{end:.3}\t{file}\t{:.3}\t{class}\t{:.4}\n", s.begin_s, s.probability);
         }
     }
     text
@@ -184,8 +188,10 @@ fn raven(heard: &[Heard], min_probability: f32) -> String {
 
 fn audacity(heard: &[Heard], min_probability: f32) -> String {
     let mut text = String::new();
-    for s in heard.iter().flat_map(|h| stretches(h, min_probability)) {
-        text += &format!("{:.6}\t{:.6}\t{} {:.2}\n", s.begin_s, s.end_s, cell(s.class), s.probability);
+    for (at, h) in in_sequence(heard) {
+        for s in stretches(h, min_probability) {
+            text += &format!("{:.6}\t{:.6}\t{} {:.2}\n", at + s.begin_s, at + s.end_s, cell(s.class), s.probability);
+        }
     }
     text
 }
@@ -227,9 +233,15 @@ mod tests {
         assert_eq!(
             raven.lines().skip(1).collect::<Vec<_>>(),
             [
-                "1\tWaveform 1\t1\t0.000\t1.500\tみそさざい, 1.wav\twren\t0.9000",
-                "2\tWaveform 1\t1\t4.000\t5.000\tみそさざい, 1.wav\twren\t0.6000"
+                "1\tWaveform 1\t1\t0.000\t1.500\tみそさざい, 1.wav\t0.000\twren\t0.9000",
+                "2\tWaveform 1\t1\t4.000\t5.000\tみそさざい, 1.wav\t4.000\twren\t0.6000"
             ]
+        );
+        let two = Format::Raven.all(&[heard(), heard()], &made(0.5)).unwrap();
+        assert_eq!(
+            two.lines().last(),
+            Some("4\tWaveform 1\t1\t9.000\t10.000\tみそさざい, 1.wav\t4.000\twren\t0.6000"),
+            "the second file begins where the first of 5 s ends"
         );
         let audacity = Format::Audacity.all(&[heard()], &made(0.3)).unwrap();
         assert_eq!(audacity.lines().collect::<Vec<_>>()[1], "1.000000\t2.000000\trobin x 0.40");

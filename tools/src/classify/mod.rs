@@ -37,7 +37,7 @@ pub struct Args {
     /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Write a file a sound here, instead of standard output (raven and audacity with several sounds need it)
+    /// Write a file a sound here, instead of standard output (where several sounds follow one another in raven and audacity)
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Windows less probable than this make no stretch; without it 0.5
@@ -79,12 +79,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let backbone = args.backbone.choose_for(&config, Some(&adapter))?;
     let format = if args.json { Format::Json } else { args.format };
     let files = files(&args.paths)?;
-    if format.one_file_each() && files.len() > 1 && args.out.is_none() {
-        return Err(Error::new(ErrorKind::Config, "this format needs a file a sound")
-            .at(format!("{} sounds", files.len()))
-            .cure("add --out FOLDER")
-            .into());
-    }
     let manifest = backbone.manifest()?;
     let adapter = Adapter::open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
