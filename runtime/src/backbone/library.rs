@@ -64,11 +64,6 @@ pub(super) fn environment(explicit: Option<&Path>) -> Result<(Environment, PathB
     Err(Error::new(ErrorKind::Missing, "ONNX Runtime was not found").found(format!("looked at {}", looked.join("; "))).cure(CURE))
 }
 
-/// The library that is loaded, if one is.
-pub fn loaded_path() -> Option<PathBuf> {
-    LOADED.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|l| l.path.clone())
-}
-
 /// Every place to look at, in order; see the module.
 fn places(explicit: Option<&Path>, variable: Option<&Path>, exe: &Path, assets: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = explicit.or(variable) {
