@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use wheatear::learn::BlockKind;
-use wheatear::store::{Access, Adapter, Recovery};
+use wheatear::store::{Access, Adapter};
 
 use crate::output::{bold, print};
 
@@ -66,11 +66,6 @@ fn facts(adapter: &Adapter) -> anyhow::Result<Facts> {
     let rows = |kind| adapter.block(kind).map(|b| b.map_or(0, |b| b.rows()));
     let latents = adapter.block(BlockKind::Latents)?;
     let class = |(name, sums): (&wheatear::learn::ClassName, &wheatear::learn::ClassSums)| Class { name: name.to_string(), rows: sums.n };
-    let mut held = 0;
-    adapter.rows(|learned| {
-        held += learned.rows.len() as u64;
-        Ok(())
-    })?;
     let mut bytes = 0;
     for entry in std::fs::read_dir(adapter.folder())? {
         bytes += entry?.metadata()?.len();
@@ -86,14 +81,11 @@ fn facts(adapter: &Adapter) -> anyhow::Result<Facts> {
         rows: latents.as_ref().map_or(0, |b| b.rows()),
         mixed_rows: rows(BlockKind::Mixed)?,
         background_rows: rows(BlockKind::Background)?,
-        replay_rows: held,
+        replay_rows: adapter.held_rows(),
         evicted_rows: adapter.evicted_rows(),
         generation: adapter.generation(),
         checkpoint_generation: adapter.checkpoint_generation(),
-        recovery: match adapter.recovery() {
-            Recovery::Clean => "clean".into(),
-            Recovery::RolledBack { generation } => format!("rolled back to {generation} (lost: nothing acknowledged)"),
-        },
+        recovery: adapter.recovery().to_string(),
         damaged_chunks: adapter.damaged_chunks(),
         origins: adapter.origins().iter().map(|o| o.to_string()).collect(),
         bytes,

@@ -107,8 +107,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     let graph = backbone.graph(&manifest)?;
-    if let Recovery::RolledBack { generation } = adapter.recovery() {
-        log::warn!("{}: rolled back to generation {generation} (lost: nothing acknowledged)", folder.display());
+    if adapter.recovery() != Recovery::Clean {
+        log::warn!("{}: {}", folder.display(), adapter.recovery());
     }
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
@@ -217,14 +217,14 @@ fn open_or_create(
     let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
     let space = SpaceId::of(manifest, bits_wanted)?;
     let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
+    let replay_rows = args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows);
     let creation = Creation {
         modality: manifest.modality,
         created: clock::now(),
-        replay_rows: args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows),
         max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
         max_sources: bounds.max_sources.max(u32::try_from(2 * sounds).unwrap_or(u32::MAX)),
         seed: u64::from_le_bytes(clock::random_bytes()?),
-        ..bounds
+        ..bounds.with_replay_rows(replay_rows)
     };
     let made = Header::new(creation.clone(), [0; 16])?;
     let disk = (made.chunk_file_len_bytes() + made.state_file_len_bytes()) as f64 / f64::from(1 << 20);

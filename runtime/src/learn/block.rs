@@ -223,6 +223,18 @@ impl Block {
         Ok(())
     }
 
+    /// Puts the sums of the class whose retired name is `retired` under that name; false when there is no such class.
+    pub fn retire(&mut self, retired: &ClassName) -> bool {
+        let its = |name: &&ClassName| !name.is_retired() && name.retired() == *retired;
+        let Some(name) = self.classes.keys().find(its).cloned() else { return false };
+        let Some(sums) = self.classes.remove(&name) else { return false };
+        let kept = self.class_mut(retired);
+        add_all(&mut kept.sum, &sums.sum);
+        add_all(&mut kept.negative_sum, &sums.negative_sum);
+        (kept.n, kept.negative_n) = (kept.n + sums.n, kept.negative_n + sums.negative_n);
+        true
+    }
+
     fn class_mut(&mut self, name: &ClassName) -> &mut ClassSums {
         let dim = self.dim;
         self.classes.entry(name.clone()).or_insert_with(|| ClassSums::zero(dim))

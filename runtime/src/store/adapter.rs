@@ -3,26 +3,21 @@
 //! A commit is one journal record and one sync. A failed write or sync latches: nothing more is written until the
 //! adapter is opened again, because nothing is known about the file any more.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::chunks::Chunks;
-use super::frame::Kind;
+use super::contents::Contents;
 use super::header::Header;
-use super::pack::row_stride_bytes;
-use super::record::{self, Batch, Learned, Link, NewRow};
-use super::sources::Sources;
-use super::state::{NewPart, OriginState, Part, Root, StateFile};
-use crate::latent::{Quantiser, SpaceId, limit};
-use crate::learn::{Block, BlockKind, ClassName, Origin};
+use super::record::{self, Learned, RowFlags};
+use super::state::{ChunkRows, NewPart, OriginState, Part, Root, StateFile};
+use super::storage::Folder;
+use crate::latent::{Quantiser, SpaceId};
+use crate::learn::{Block, BlockKind, LabelSet, Origin};
 use crate::{Error, ErrorKind, Result};
-
-pub(super) const STATE: &str = "state";
-/// A checkpoint is due when the journal has grown by this many times what a checkpoint writes.
-const CHECKPOINT_RATIO: u64 = 4;
 
 /// How an adapter is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +48,7 @@ pub struct Acknowledgement {
     pub durable: bool,
 }
 
-/// What opening found.
+/// What opening found. A state that cannot be recovered is refused with an error that says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
     /// Everything written was whole.
@@ -65,124 +60,47 @@ pub enum Recovery {
     },
 }
 
+impl std::fmt::Display for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Recovery::Clean => f.write_str("clean"),
+            Recovery::RolledBack { generation } => write!(f, "rolled back to {generation} (lost: nothing acknowledged)"),
+        }
+    }
+}
+
 /// An open adapter.
 pub struct Adapter {
-    pub(super) folder: PathBuf,
+    pub(super) folder: Arc<dyn Folder>,
     pub(super) header: Header,
     pub(super) access: Access,
-    pub(super) _lock: Option<File>,
+    pub(super) lock: Option<File>,
     pub(super) chunks: Chunks,
     pub(super) state: StateFile,
-    pub(super) blocks: BTreeMap<(Origin, BlockKind), Block>,
-    pub(super) changed: HashSet<(Origin, BlockKind)>,
-    pub(super) sources: Sources,
+    pub(super) contents: Contents,
     pub(super) origins: Vec<OriginState>,
-    pub(super) generation: u64,
-    pub(super) chain: u64,
-    pub(super) next_row: u64,
-    pub(super) oldest_sequence: u64,
-    pub(super) journal_bytes: u64,
     pub(super) unsynced: bool,
     pub(super) failed: bool,
     pub(super) recovery: Recovery,
     pub(super) damaged_chunks: u64,
 }
 
+/// A row that replay holds, where it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldRow<'a> {
+    /// Its id.
+    pub id: u64,
+    /// What it is.
+    pub labels: &'a LabelSet,
+    /// How it may be used.
+    pub flags: RowFlags,
+    /// True when it is kept out of training, to judge a trained head.
+    pub held_out: bool,
+    /// The latent as packed at the adapter's bits (see [`super::pack`]); at 8 bits a byte a component.
+    pub packed: &'a [u8],
+}
+
 impl Adapter {
-    /// Learns rows of one recording (or one moment): they are in the journal and in the blocks when this returns.
-    /// Rows that do not fit in one record become several commits. No rows at all are a commit only when they end a recording,
-    /// so that a silent one is known as taught.
-    ///
-    /// # Errors
-    /// `Storage` when it cannot be written (then reopen), `Input` for a row of another dimension, a component outside the
-    /// range of the adapter's bits or an impossible label, `Limit` when a new class or origin would exceed the adapter's bound
-    /// or one row's record a chunk. On an error before writing, nothing is learned.
-    pub fn learn(&mut self, batch: &Batch, rows: &[NewRow<'_>], durability: Durability) -> Result<Acknowledgement> {
-        self.check_writable()?;
-        self.check_rows(rows)?;
-        self.check_bounds(batch, rows)?;
-        let first_row = self.next_row;
-        for record in self.encode(batch, rows)? {
-            self.commit_learn(&record)?;
-        }
-        if durability == Durability::Now {
-            self.sync()?;
-        }
-        if self.journal_bytes >= CHECKPOINT_RATIO * self.checkpoint_len_bytes() {
-            match self.checkpoint() {
-                // The rows are learned: no room for a checkpoint is an error only where one is needed, before writing.
-                Err(e) if e.kind() == ErrorKind::Limit => log::warn!("{e}"),
-                done => done?,
-            }
-        }
-        Ok(Acknowledgement { generation: self.generation, first_row, durable: !self.unsynced })
-    }
-
-    /// The records of `rows`, each short enough for a chunk, linked to one another and read back as replay would.
-    fn encode(&self, batch: &Batch, rows: &[NewRow<'_>]) -> Result<Vec<(Vec<u8>, Learned)>> {
-        let (dim, bits, most) = (self.dim(), self.header.creation.bits, self.chunks.record_len_max_bytes());
-        let mut records = Vec::new();
-        if rows.is_empty() && (batch.source == 0 || !batch.source_complete || self.has_source(batch.source)) {
-            return Ok(records);
-        }
-        let mut link = Link { generation: self.generation + 1, chain: self.chain };
-        let (mut rest, mut next_row) = (rows, self.next_row);
-        let mut count = (most / 2 / row_stride_bytes(dim, bits).max(64)).max(1);
-        loop {
-            count = count.min(rest.len());
-            let source_complete = batch.source_complete && count == rest.len();
-            let record = record::encode_learn(link, &Batch { source_complete, ..batch.clone() }, next_row, &rest[..count], dim, bits)?;
-            if record.len() > most {
-                if count <= 1 {
-                    return Err(Error::new(ErrorKind::Limit, "a row's names and notes do not fit in a chunk")
-                        .expected(format!("at most {most} bytes"))
-                        .found(record.len())
-                        .cure("shorten the names"));
-                }
-                count /= 2;
-                continue;
-            }
-            let found = record::decode(&record)?;
-            let learned = record::decode_learn(found.payload, dim, bits)?;
-            link = found.following();
-            records.push((record, learned));
-            (rest, next_row) = (&rest[count..], next_row + count as u64);
-            if rest.is_empty() {
-                return Ok(records);
-            }
-        }
-    }
-
-    fn commit_learn(&mut self, (record, learned): &(Vec<u8>, Learned)) -> Result<()> {
-        let following = record::decode(record)?.following();
-        self.make_room(record.len())?;
-        self.failed = true;
-        self.unsynced = true;
-        self.chunks.append(record, learned.rows.len() as u64)?;
-        absorb(&mut self.blocks, &mut self.changed, learned, self.header.creation.dim as usize)?;
-        self.failed = false;
-        self.sources.note(&learned.batch, learned.rows.len());
-        (self.generation, self.chain) = (following.generation - 1, following.chain);
-        self.next_row += learned.rows.len() as u64;
-        self.journal_bytes += record.len() as u64;
-        Ok(())
-    }
-
-    /// A chunk is begun only when all before it is durable, and its slot taken only when a durable checkpoint covers every
-    /// row that lies there.
-    fn make_room(&mut self, len_bytes: usize) -> Result<()> {
-        if !self.chunks.needs_chunk(len_bytes) {
-            return Ok(());
-        }
-        self.sync()?;
-        let oldest = self.chunks.oldest_with(self.chunks.end().sequence + 1);
-        if oldest > 0 && self.state.newest().is_none_or(|r| r.journal.sequence < oldest) {
-            self.checkpoint()?;
-        }
-        self.oldest_sequence = self.oldest_sequence.max(oldest);
-        Ok(())
-    }
-
     /// Makes every acknowledged row durable.
     ///
     /// # Errors
@@ -205,20 +123,24 @@ impl Adapter {
     pub fn checkpoint(&mut self) -> Result<()> {
         self.sync()?;
         let mut parts = Vec::new();
-        for (key, block) in &self.blocks {
+        for (key, block) in &self.contents.blocks {
             let part = Part::Block(key.0, key.1);
-            parts.push(if self.changed.contains(key) { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
+            let changed = self.contents.changed.contains(key);
+            parts.push(if changed { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
         }
-        parts.push(NewPart::Bytes(Part::Sources, self.sources.encode()));
-        let other = |p: &Part| !matches!(p, Part::Block(..) | Part::Sources);
+        parts.push(NewPart::Bytes(Part::Sources, self.contents.sources.encode()));
+        let rows = postcard::to_stdvec(&self.chunk_rows());
+        let rows = rows.map_err(|e| Error::new(ErrorKind::Limit, "the list of chunks cannot be encoded").because(e))?;
+        parts.push(NewPart::Bytes(Part::Rows, rows));
+        let other = |p: &Part| !matches!(p, Part::Block(..) | Part::Sources | Part::Rows);
         parts.extend(self.state.newest().into_iter().flat_map(|r| &r.extents).map(|e| e.part).filter(other).map(NewPart::Keep));
         let root = Root {
             adapter_id: self.header.adapter_id,
-            generation: self.generation,
-            chain: self.chain,
+            generation: self.contents.generation,
+            chain: self.contents.chain,
             journal: self.chunks.end(),
-            oldest_sequence: self.oldest_sequence,
-            next_row: self.next_row,
+            oldest_sequence: self.chunks.sealed.keys().next().copied().unwrap_or(self.chunks.end().sequence),
+            next_row: self.contents.next_row,
             evicted_rows: self.evicted_rows(),
             origins: self.origin_states(),
             extents: Vec::new(),
@@ -230,98 +152,99 @@ impl Adapter {
         self.failed = done.as_ref().is_err_and(|e| e.kind() != ErrorKind::Limit);
         done?;
         self.origins = origins;
-        self.changed.clear();
-        self.journal_bytes = 0;
+        self.contents.changed.clear();
+        self.contents.journal_bytes = 0;
         Ok(())
     }
 
-    fn check_writable(&self) -> Result<()> {
+    /// The sealed chunks with the rows that left, and the open one.
+    fn chunk_rows(&self) -> Vec<ChunkRows> {
+        let slots = self.chunks.sealed.iter().map(|(sequence, c)| (*sequence, c.slot));
+        let end = self.chunks.end();
+        let rows = |(sequence, slot)| {
+            let mut left = vec![0u8; self.contents.held.rows_of(sequence).len().div_ceil(8)];
+            for (i, _) in self.contents.held.rows_of(sequence).iter().enumerate().filter(|(_, e)| !e.held) {
+                left[i / 8] |= 1 << (i % 8);
+            }
+            left.truncate(left.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1));
+            ChunkRows { sequence, slot, left }
+        };
+        slots.chain([(end.sequence, end.slot)]).map(rows).collect()
+    }
+
+    pub(super) fn check_writable(&self) -> Result<()> {
         if self.failed {
             return Err(Error::new(ErrorKind::Storage, "the adapter stopped writing after a failed write or sync")
-                .at(self.folder.display())
+                .at(self.folder.path().display())
                 .cure("free space or check the disk, then open it again: everything acknowledged as durable is there"));
         }
         if self.access == Access::Read {
             return Err(Error::new(ErrorKind::Storage, "the adapter was opened for reading")
-                .at(self.folder.display())
+                .at(self.folder.path().display())
                 .cure("open it for writing"));
         }
         Ok(())
     }
 
-    fn check_rows(&self, rows: &[NewRow<'_>]) -> Result<()> {
-        let (dim, most) = (self.dim(), limit(self.header.creation.bits));
-        for (i, row) in rows.iter().enumerate() {
-            if row.latent.len() != dim {
-                return Err(Error::new(ErrorKind::Input, "a row has another dimension")
-                    .at(format!("row {i}"))
-                    .expected(dim)
-                    .found(row.latent.len()));
-            }
-            if let Some(d) = row.latent.iter().position(|q| i32::from(*q).abs() > most) {
-                return Err(Error::new(ErrorKind::Input, "a latent component lies outside its range")
-                    .at(format!("row {i}, component {d}"))
-                    .expected(format!("-{most} to {most}"))
-                    .found(row.latent[d])
-                    .cure("quantise with the adapter's own quantiser"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_bounds(&self, batch: &Batch, rows: &[NewRow<'_>]) -> Result<()> {
-        let learned = self.blocks.values().map(Block::rows).max().unwrap_or(0);
-        if learned.saturating_add(rows.len() as u64) > crate::learn::block::ROWS_MAX {
-            return Err(Error::new(ErrorKind::Limit, "the adapter has no room for another row").found(learned));
-        }
-        let mut origins = self.origins();
-        origins.push(batch.origin);
-        origins.sort();
-        origins.dedup();
-        let allowed = self.header.creation.max_origins as usize;
-        if origins.len() > allowed {
-            return Err(Error::new(ErrorKind::Limit, "the adapter has no room for another origin")
-                .at(batch.origin)
-                .expected(format!("at most {allowed}"))
-                .cure("create an adapter with a larger max_origins"));
-        }
-        let mut classes: HashSet<&ClassName> = self.blocks.values().flat_map(|b| b.classes().keys()).collect();
-        classes.extend(rows.iter().flat_map(|r| r.labels.positive().iter().chain(r.labels.negative())));
-        let allowed = self.header.creation.max_classes as usize;
-        if classes.len() > allowed {
-            return Err(Error::new(ErrorKind::Limit, "the adapter has no room for another class")
-                .expected(format!("at most {allowed}"))
-                .found(classes.len())
-                .cure("create an adapter with a larger max_classes"));
-        }
-        Ok(())
-    }
-
-    /// What a checkpoint would write; never less than a page.
-    fn checkpoint_len_bytes(&self) -> u64 {
-        let dim = self.dim() as u64;
-        let block = |b: &Block| 8 * (dim + dim * (dim + 1) / 2 + b.classes().len() as u64 * (dim + 8));
-        self.blocks.iter().filter(|(k, _)| self.changed.contains(k)).map(|(_, b)| block(b)).sum::<u64>()
-            + (self.sources.len_bytes()).max(4096)
-    }
-
-    fn rows_of(&self, sequence: u64, dim: usize, bits: u8, visit: &mut dyn FnMut(Learned) -> Result<()>) -> Result<()> {
-        self.chunks.records(sequence, |found| match found.kind {
-            Kind::Learn => visit(record::decode_learn(found.payload, dim, bits)?),
-            _ => Ok(()),
-        })
-    }
-
-    /// Hands every row that replay holds to `visit`, record by record, oldest first.
+    /// Hands every row that replay holds to `visit`, by chunk and record, oldest first, its latent unpacked.
     ///
     /// # Errors
-    /// What `visit` returns; `Storage` or `Corrupt` when a chunk cannot be read.
+    /// What `visit` returns; `Storage` or `Corrupt` when a chunk cannot be read, `Busy` for a reader when the writer has
+    /// taken one since.
     pub fn rows(&self, mut visit: impl FnMut(Learned) -> Result<()>) -> Result<()> {
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        for sequence in self.oldest_sequence..=self.chunks.end().sequence {
-            self.rows_of(sequence, dim, bits, &mut visit)?;
+        for sequence in self.sequences() {
+            self.rows_of(sequence, &mut visit)?;
         }
         Ok(())
+    }
+
+    /// Every row that replay holds, where it lies: those of sealed chunks are not copied by a writer, whose map shows them.
+    /// Each chunk is checked before its rows are handed out.
+    ///
+    /// # Errors
+    /// As [`Adapter::rows`].
+    pub fn rows_in_place(&self, mut visit: impl FnMut(HeldRow<'_>) -> Result<()>) -> Result<()> {
+        let stride = super::pack::row_stride_bytes(self.dim(), self.header.creation.bits);
+        let mut buffer = Vec::new();
+        for sequence in self.sequences() {
+            let held = &self.contents.held;
+            let entries = held.rows_of(sequence).iter().filter(|e| e.held);
+            if entries.clone().next().is_none() {
+                continue;
+            }
+            let Some(bytes) = self.chunks.checked(sequence, &mut buffer)? else { continue };
+            for e in entries {
+                let start = e.latent_at as usize;
+                let packed = bytes.get(start..start + stride);
+                let packed = packed.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a held row lies outside its chunk").at(e.id))?;
+                let held_out = held.bounds.held_out(e.id, e.flags);
+                visit(HeldRow { id: e.id, labels: &e.labels, flags: e.flags, held_out, packed })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sequences of all chunks that may hold rows.
+    pub(super) fn sequences(&self) -> Vec<u64> {
+        self.chunks.sealed.keys().copied().chain([self.chunks.end().sequence]).collect()
+    }
+
+    /// The held rows of one chunk, record by record.
+    pub(super) fn rows_of(&self, sequence: u64, visit: &mut dyn FnMut(Learned) -> Result<()>) -> Result<()> {
+        let (dim, bits, format) = (self.dim(), self.header.creation.bits, self.header.format);
+        let entries = self.contents.held.rows_of(sequence);
+        let mut first = 0;
+        self.chunks.records(sequence, |_, found| {
+            let count = super::journal::rows_in(found);
+            let held: Vec<bool> = (first..first + count).map(|i| entries.get(i).is_some_and(|e| e.held)).collect();
+            first += count;
+            if held.iter().any(|h| *h) {
+                let mut learned = record::decode_rows(found.payload, dim, bits, format)?;
+                learned.retain(&held, dim);
+                visit(learned)?;
+            }
+            Ok(())
+        })
     }
 
     /// The sum over origins of the blocks of `kind`; `None` when no row of that kind was learned.
@@ -329,7 +252,7 @@ impl Adapter {
     /// # Errors
     /// `Limit` when the sums would overflow.
     pub fn block(&self, kind: BlockKind) -> Result<Option<Block>> {
-        let mut blocks = self.blocks.iter().filter(|((_, k), _)| *k == kind).map(|(_, b)| b);
+        let mut blocks = self.contents.blocks.iter().filter(|((_, k), _)| *k == kind).map(|(_, b)| b);
         let Some(mut sum) = blocks.next().cloned() else { return Ok(None) };
         blocks.try_for_each(|b| sum.merge(b))?;
         Ok(Some(sum))
@@ -352,17 +275,17 @@ impl Adapter {
 
     /// Digests of the recordings remembered as taught, wholly or in part.
     pub fn sources(&self) -> impl Iterator<Item = u64> {
-        self.sources.iter()
+        self.contents.sources.iter()
     }
 
     /// True when the recording of this digest was taught to its end.
     pub fn has_source(&self, source: u64) -> bool {
-        self.sources.has(source)
+        self.contents.sources.has(source)
     }
 
     /// Rows of the recording of this digest that were learned before its teaching was cut off: resume behind them.
     pub fn rows_of_unfinished(&self, source: u64) -> u64 {
-        self.sources.rows_of_unfinished(source)
+        self.contents.sources.rows_of_unfinished(source)
     }
 
     /// Refuses a backbone whose space is not the adapter's.
@@ -375,7 +298,7 @@ impl Adapter {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Mismatch, "the adapter belongs to another backbone")
-            .at(self.folder.display())
+            .at(self.folder.path().display())
             .expected(format!("{} with space {}", own.backbone, &own.space.to_string()[..16]))
             .found(format!("{backbone} with space {}", &space.to_string()[..16]))
             .cure("give the backbone it was taught with, or teach a new adapter"))
@@ -396,7 +319,7 @@ impl Adapter {
 
     /// The folder it lies in.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Dimension D.
@@ -406,7 +329,7 @@ impl Adapter {
 
     /// The generation: number of commits since creation.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.contents.generation
     }
 
     /// Generation of the newest checkpoint.
@@ -414,9 +337,19 @@ impl Adapter {
         self.state.newest().map_or(0, |r| r.generation)
     }
 
+    /// Rows that replay holds.
+    pub fn held_rows(&self) -> u64 {
+        self.contents.held.rows()
+    }
+
+    /// Id of the oldest row that undo reaches; `None` when there is none.
+    pub fn oldest_undoable_row(&self) -> Option<u64> {
+        self.contents.held.oldest_undoable()
+    }
+
     /// Rows that left replay; the statistics count them still.
     pub fn evicted_rows(&self) -> u64 {
-        (self.next_row - 1).saturating_sub(self.chunks.held_rows())
+        self.contents.blocks.values().map(Block::rows).sum::<u64>().saturating_sub(self.held_rows())
     }
 
     /// Who learns here now.
@@ -429,10 +362,10 @@ impl Adapter {
         let known = |origin: &Origin| self.origins.iter().find(|o| o.origin == *origin).cloned();
         let state = |origin: Origin| match known(&origin) {
             Some(state) if origin != own => state,
-            other => OriginState { origin, generation: self.generation, parity: other.and_then(|o| o.parity), own: origin == own },
+            other => OriginState { origin, generation: self.contents.generation, parity: other.and_then(|o| o.parity), own: origin == own },
         };
         let mut all = self.origins();
-        all.extend(self.origins.iter().map(|o| o.origin).chain([own]).filter(|o| !self.blocks.keys().any(|(b, _)| b == o)));
+        all.extend(self.origins.iter().map(|o| o.origin).chain([own]).filter(|o| !self.contents.blocks.keys().any(|(b, _)| b == o)));
         all.sort();
         all.dedup();
         all.into_iter().map(state).collect()
@@ -440,7 +373,7 @@ impl Adapter {
 
     /// Origins that have blocks here.
     pub fn origins(&self) -> Vec<Origin> {
-        let mut origins: Vec<Origin> = self.blocks.keys().map(|(o, _)| *o).collect();
+        let mut origins: Vec<Origin> = self.contents.blocks.keys().map(|(o, _)| *o).collect();
         origins.dedup();
         origins
     }
@@ -454,34 +387,4 @@ impl Adapter {
     pub fn damaged_chunks(&self) -> u64 {
         self.damaged_chunks
     }
-}
-
-/// Adds rows to the blocks of their origin and kinds.
-pub(super) fn absorb(
-    blocks: &mut BTreeMap<(Origin, BlockKind), Block>,
-    changed: &mut HashSet<(Origin, BlockKind)>,
-    learned: &Learned,
-    dim: usize,
-) -> Result<()> {
-    for kind in [BlockKind::Latents, BlockKind::Mixed, BlockKind::Background] {
-        let mut latents = Vec::new();
-        let mut labels = Vec::new();
-        for ((_, l), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(dim)) {
-            if l.block_kind() == kind {
-                latents.extend_from_slice(latent);
-                labels.push(l.clone());
-            }
-        }
-        if labels.is_empty() {
-            continue;
-        }
-        let key = (learned.batch.origin, kind);
-        let block = match blocks.entry(key) {
-            std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
-            std::collections::btree_map::Entry::Vacant(e) => e.insert(Block::new(kind, dim)?),
-        };
-        block.add_chunk(&latents, &labels)?;
-        changed.insert(key);
-    }
-    Ok(())
 }

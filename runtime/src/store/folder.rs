@@ -1,19 +1,19 @@
-//! The adapter's folder: creating it whole or not at all, opening it, and the lock of the one writer.
+//! The adapter's folder: creating it whole or not at all, opening it, and rewriting it into a new set of files, which the
+//! header takes over in one step.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-
-use super::adapter::{Access, Adapter, STATE};
-use super::header::{Creation, Header};
-use super::storage::{FileStorage, Storage};
+use super::adapter::{Access, Adapter};
+use super::header::{Creation, Header, STORE_FORMAT};
+use super::storage::{DiskFolder, Folder};
 use crate::{Error, ErrorKind, Result};
 
 const HEADER: &str = "header";
+const HEADER_NEW: &str = "header.new";
 pub(super) const CHUNKS: &str = "chunks";
+pub(super) const STATE: &str = "state";
 const LOCK: &str = "lock";
 /// A reader beside a writer tries this often, 1, 2, 4... milliseconds apart, before it calls a state corrupt.
 const READ_ATTEMPTS: u32 = 7;
@@ -21,98 +21,133 @@ const READ_ATTEMPTS: u32 = 7;
 impl Adapter {
     /// Creates an adapter in `folder`, which must not exist or be empty, and opens it for writing.
     ///
-    /// The files are made beside it and renamed, so a failure leaves nothing behind.
+    /// It is an adapter once its header is there, which comes last; a failure leaves nothing behind.
     ///
     /// # Errors
     /// `Storage` when there is no room or the place cannot be written, `Config` when a bound is out of range, `Input`
-    /// when something is there already.
+    /// when something is there already, `Busy` when another process is just making it.
     pub fn create(folder: &Path, creation: Creation, adapter_id: [u8; 16]) -> Result<Adapter> {
         let header = Header::new(creation, adapter_id)?;
-        let occupied = std::fs::read_dir(folder).map(|mut d| d.next().is_some()).unwrap_or(folder.exists());
-        if occupied {
-            return Err(Error::new(ErrorKind::Input, "there is something in the adapter's place already")
-                .at(folder.display())
-                .cure("choose another folder, or remove this one"));
+        if folder.exists() && !folder.is_dir() {
+            return Err(occupied(folder));
         }
-        let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        let name = folder.file_name().and_then(|n| n.to_str()).unwrap_or("adapter");
-        let building = parent.join(format!(".{name}.{}.new", adapter_id.map(|b| format!("{b:02x}")).concat()));
-        let made = Adapter::build(&building, &header).and_then(|()| {
+        let was_there = folder.is_dir();
+        let disk = DiskFolder::new(folder);
+        disk.make()?;
+        let made = Adapter::create_in(Arc::new(disk), header);
+        if made.is_err() && !was_there {
+            // Fails when another process has made something there meanwhile, which then stays.
             let _ = std::fs::remove_dir(folder);
-            std::fs::rename(&building, folder).map_err(|e| Error::io("create", folder, e))?;
-            let handle = File::open(parent).map_err(|e| Error::io("open", parent, e))?;
-            handle.sync_all().map_err(|e| Error::io("sync", parent, e))
-        });
-        if made.is_err() {
-            let _ = std::fs::remove_dir_all(&building);
         }
-        made?;
-        Adapter::open(folder, Access::Write)
+        made
     }
 
-    fn build(folder: &Path, header: &Header) -> Result<()> {
-        std::fs::create_dir(folder).map_err(|e| Error::io("create", folder, e))?;
-        let encoded = header.encode()?;
-        let files =
-            [(HEADER, encoded.len() as u64), (CHUNKS, header.chunk_file_len_bytes()), (STATE, header.state_file_len_bytes()), (LOCK, 0)];
-        for (name, len_bytes) in files.into_iter().filter(|(_, len)| *len > 0) {
-            let file = FileStorage::create(&folder.join(name), len_bytes)?;
-            if name == HEADER {
-                file.write_at(0, &encoded)?;
+    /// As [`Adapter::create`], in any folder.
+    ///
+    /// # Errors
+    /// As [`Adapter::create`].
+    pub fn create_in(folder: Arc<dyn Folder>, header: Header) -> Result<Adapter> {
+        let names = folder.names()?;
+        if names.iter().any(|n| n == HEADER || !is_own(n)) {
+            return Err(occupied(folder.path()));
+        }
+        let lock = folder.lock(LOCK)?;
+        let built = remove_all(&*folder, |name| name != LOCK).and_then(|()| {
+            drop(folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?);
+            drop(folder.create(&header.state_file(), header.state_file_len_bytes())?);
+            for (name, len_bytes) in
+                [(header.chunk_file(), header.chunk_file_len_bytes()), (header.state_file(), header.state_file_len_bytes())]
+            {
+                folder.open(&name, len_bytes, true)?.sync()?;
             }
-            file.sync()?;
+            write_header(&*folder, &header)
+        });
+        if let Err(e) = built {
+            // What was begun goes again; that it could not be made is what matters to tell.
+            let _ = remove_all(&*folder, |_| true);
+            return Err(e);
         }
-        File::create(folder.join(LOCK)).map_err(|e| Error::io("create", folder.join(LOCK), e))?;
-        let handle = File::open(folder).map_err(|e| Error::io("open", folder, e))?;
-        handle.sync_all().map_err(|e| Error::io("sync", folder, e))
+        Adapter::recover(folder, header, Access::Write, lock)
     }
 
-    /// Opens the adapter in `folder` and recovers its newest state.
+    /// Opens the adapter in `folder` and recovers its newest state. One of an older format is rewritten when it is opened
+    /// for writing.
     ///
     /// # Errors
     /// `Missing` when there is none, `Busy` when another process writes it, `Corrupt` when no state is whole, `Mismatch`
     /// when a newer version wrote it, `Storage` when it cannot be read.
     pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
-        let path = folder.join(HEADER);
-        let bytes = std::fs::read(&path).map_err(|e| {
-            let error = Error::io("open the adapter", &path, e);
-            match (error.kind(), folder.is_dir()) {
-                (ErrorKind::Missing, false) => error.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
-                (ErrorKind::Missing, true) => error.cure("this folder is no adapter: name another one"),
-                _ => error,
-            }
-        })?;
-        let header = Header::decode(&bytes).map_err(|e| e.at(path.display()))?;
-        if access == Access::Write {
-            let lock = take_lock(&folder.join(LOCK))?;
-            return Adapter::open_files(folder, &header, access, Some(lock));
-        }
-        for attempt in 0..READ_ATTEMPTS {
-            match Adapter::open_files(folder, &header, access, None) {
-                // Perhaps the writer replaced what was being read.
-                Err(e) if e.kind() == ErrorKind::Corrupt => std::thread::sleep(Duration::from_millis(1 << attempt)),
-                opened => return opened,
-            }
-        }
-        Adapter::open_files(folder, &header, access, None)
+        Adapter::open_in(Arc::new(DiskFolder::new(folder)), access).map_err(|e| match (e.kind(), folder.is_dir()) {
+            (ErrorKind::Missing, false) => e.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
+            (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => e.cure("this folder is no adapter: name another one"),
+            _ => e,
+        })
     }
 
-    fn open_files(folder: &Path, header: &Header, access: Access, lock: Option<File>) -> Result<Adapter> {
-        let write = access == Access::Write;
-        let chunks = Box::new(FileStorage::open(&folder.join(CHUNKS), write)?);
-        let state = Box::new(FileStorage::open(&folder.join(STATE), write)?);
-        Adapter::recover(folder.to_path_buf(), header.clone(), access, lock, chunks, state)
+    /// As [`Adapter::open`], from any folder.
+    ///
+    /// # Errors
+    /// As [`Adapter::open`].
+    pub fn open_in(folder: Arc<dyn Folder>, access: Access) -> Result<Adapter> {
+        let read_header = || {
+            let bytes = folder.read(HEADER)?;
+            Header::decode(&bytes).map_err(|e| e.at(folder.path().join(HEADER).display()))
+        };
+        if access == Access::Read {
+            for attempt in 0..READ_ATTEMPTS {
+                // Perhaps the writer replaced what was being read.
+                match Adapter::recover(Arc::clone(&folder), read_header()?, access, None) {
+                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
+                        std::thread::sleep(Duration::from_millis(1 << attempt));
+                    }
+                    opened => return opened,
+                }
+            }
+            return Adapter::recover(Arc::clone(&folder), read_header()?, access, None);
+        }
+        // The header first: a folder that is no adapter gets no lock file.
+        read_header()?;
+        let lock = folder.lock(LOCK)?;
+        let header = read_header()?;
+        let (current, format) = ([header.chunk_file(), header.state_file()], header.format);
+        let mut adapter = Adapter::recover(Arc::clone(&folder), header, access, lock)?;
+        // Left behind by a rewriting that was cut off.
+        remove_all(&*folder, |name| name != HEADER && name != LOCK && !current.iter().any(|c| c == name))?;
+        if format < STORE_FORMAT {
+            log::warn!("{}: written by an older version, is rewritten in format {STORE_FORMAT}", folder.path().display());
+            adapter.migrate()?;
+        }
+        Ok(adapter)
     }
 }
 
-fn take_lock(path: &Path) -> Result<File> {
-    let file = File::options().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
-    match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(ErrorKind::Busy, "another process is writing this adapter")
-            .at(path.display())
-            .cure("wait for it or stop it; reading commands work meanwhile")),
-        Err(e) => Err(Error::io("lock", path, e.into())),
-    }
+fn occupied(path: &Path) -> Error {
+    Error::new(ErrorKind::Input, "there is something in the adapter's place already")
+        .at(path.display())
+        .cure("choose another folder, or remove this one")
+}
+
+/// True for the files that the store makes.
+fn is_own(name: &str) -> bool {
+    let numbered = |file: &str| name.strip_prefix(file).and_then(|n| n.strip_prefix('.')).is_some_and(|n| n.parse::<u32>().is_ok());
+    [HEADER, HEADER_NEW, CHUNKS, STATE, LOCK].contains(&name) || numbered(CHUNKS) || numbered(STATE)
+}
+
+/// Removes those of the store's files that `unwanted` names.
+pub(super) fn remove_all(folder: &dyn Folder, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+    let names: Vec<String> = folder.names()?.into_iter().filter(|n| is_own(n) && unwanted(n)).collect();
+    names.iter().try_for_each(|name| folder.remove(name))?;
+    if names.is_empty() { Ok(()) } else { folder.sync() }
+}
+
+/// Puts `header` in the place of the one before: from then on the files it names are the adapter.
+pub(super) fn write_header(folder: &dyn Folder, header: &Header) -> Result<()> {
+    let bytes = header.encode()?;
+    let file = folder.create(HEADER_NEW, bytes.len() as u64)?;
+    file.write_at(0, &bytes)?;
+    file.sync()?;
+    drop(file);
+    folder.sync()?;
+    folder.rename(HEADER_NEW, HEADER)?;
+    folder.sync()
 }

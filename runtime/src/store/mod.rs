@@ -9,17 +9,25 @@
 
 mod adapter;
 pub mod chunks;
+mod commit;
+mod contents;
+mod correct;
 mod folder;
 pub mod frame;
 pub mod header;
+mod held;
+mod journal;
 mod map;
 pub mod pack;
 pub mod record;
 mod recover;
+mod rewrite;
 mod sources;
 pub mod state;
 pub mod storage;
+mod v1;
 
-pub use adapter::{Access, Acknowledgement, Adapter, Durability, Recovery};
+pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
 pub use header::{Creation, Header};
 pub use record::{Batch, Learned, NewRow, RowFlags};
+pub use rewrite::Loss;

@@ -1,10 +1,11 @@
 //! Journal records: one a commit. Each names its generation and the checksum of the record before it, so that a stale
-//! record left behind by an earlier life of the same bytes can never follow a new one.
+//! record left behind by an earlier life of the same bytes can never follow a new one. Records of rows hold all that they
+//! need, the latents included, so that replaying them reads nothing else.
 //!
 //! ```text
 //! frame (24) | generation u64 | chain u64 | payload | zeros to a multiple of 16
-//! payload of Learn: meta length u32 | rows u32 | meta (postcard) | zeros to a multiple of 16 from the record's start |
-//!                   packed latents, one stride a row
+//! payload of rows: meta length u32 | rows u32 | meta (postcard) | zeros to a multiple of 16 from the record's start |
+//!                  packed latents, one stride a row
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,15 @@ use crate::{Error, ErrorKind, Result};
 /// Records start at multiples of this, and so do latents inside them.
 pub const ALIGN_BYTES: usize = 16;
 const PREFIX_LEN_BYTES: usize = FRAME_LEN_BYTES + 16;
+
+/// Where a row lies: chunk, and which of its rows, counted from 0 over all its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Sequence of the chunk.
+    pub sequence: u64,
+    /// Number of the row in it.
+    pub index: u32,
+}
 
 /// One row to be learned.
 #[derive(Debug, Clone)]
@@ -80,12 +90,19 @@ pub struct RowMeta {
 }
 
 #[derive(Serialize, Deserialize)]
-struct LearnMeta {
+struct RowsMeta {
     batch: Batch,
     dim: u32,
     bits: u8,
     names: Vec<ClassName>,
     rows: Vec<RowMeta>,
+}
+
+/// What follows [`RowsMeta`] since format 2.
+#[derive(Default, Serialize, Deserialize)]
+struct RowsTail {
+    before: Vec<(Vec<u16>, Vec<u16>)>,
+    left: Vec<Place>,
 }
 
 /// Place of a record in the journal.
@@ -97,6 +114,26 @@ pub struct Link {
     pub chain: u64,
 }
 
+/// A record of rows to be written.
+#[derive(Debug, Clone)]
+pub struct Draft<'a> {
+    /// [`Kind::Learn`], [`Kind::Undo`], [`Kind::Relabel`] or [`Kind::Carry`].
+    pub kind: Kind,
+    /// What is known of the rows together.
+    pub batch: Batch,
+    /// Ids and rows.
+    pub rows: Vec<(u64, NewRow<'a>)>,
+    /// Of a relabel: the labels that the rows had, one a row.
+    pub before: Vec<LabelSet>,
+    /// Rows that leave replay with this commit.
+    pub left: Vec<Place>,
+}
+
+impl Link {
+    /// Place of an adapter's first record.
+    pub const FIRST: Link = Link { generation: 1, chain: 0 };
+}
+
 /// Labelled rows as read back.
 #[derive(Debug, Clone)]
 pub struct Learned {
@@ -106,37 +143,83 @@ pub struct Learned {
     pub rows: Vec<(RowMeta, LabelSet)>,
     /// Latents, row-major \[rows, D\].
     pub latents: Vec<i8>,
+    /// Of a relabel: the labels that the rows had, one a row.
+    pub before: Vec<LabelSet>,
+    /// Rows that leave replay with this commit.
+    pub left: Vec<Place>,
+    /// Where the first packed latent begins, from the start of the record.
+    pub latents_at: usize,
 }
 
-/// Encodes a Learn record; `first_id` is the id of the first row.
+impl Learned {
+    /// Leaves out the rows for which `keep`, of one value a row, is false.
+    pub(super) fn retain(&mut self, keep: &[bool], dim: usize) {
+        fn kept<T>(values: &mut Vec<T>, keep: &[bool], each: usize) {
+            let mut i = 0;
+            values.retain(|_| {
+                i += 1;
+                keep.get((i - 1) / each).copied().unwrap_or(false)
+            });
+        }
+        kept(&mut self.rows, keep, 1);
+        kept(&mut self.before, keep, 1);
+        kept(&mut self.latents, keep, dim.max(1));
+    }
+
+    /// Its rows as they would be written again.
+    pub(super) fn new_rows(&self, dim: usize) -> Vec<(u64, NewRow<'_>)> {
+        (0..self.rows.len()).map(|i| self.new_row(i, dim)).collect()
+    }
+
+    /// Row `i`, of `dim` components, as it would be written again.
+    pub(super) fn new_row(&self, i: usize, dim: usize) -> (u64, NewRow<'_>) {
+        let (meta, labels) = &self.rows[i];
+        let (time_delta_ns, start_sample, flags) = (meta.time_delta_ns, meta.start_sample, meta.flags);
+        (meta.id, NewRow { latent: &self.latents[i * dim..(i + 1) * dim], labels, time_delta_ns, start_sample, flags })
+    }
+
+    /// Bytes that a record of each of its rows alone would take: what keeping the row can cost at most.
+    pub fn alone_len_bytes(&self, stride: usize) -> Result<Vec<u32>> {
+        let fixed = PREFIX_LEN_BYTES + 8 + ALIGN_BYTES + 24 + encoded_len_bytes(&self.batch)?;
+        let labels = |l: &LabelSet| l.positive().iter().chain(l.negative()).map(|n| n.as_str().len() + 2).sum::<usize>();
+        self.rows.iter().map(|(meta, l)| Ok((fixed + labels(l) + encoded_len_bytes(meta)? + stride) as u32)).collect()
+    }
+}
+
+fn encoded_len_bytes(value: &impl Serialize) -> Result<usize> {
+    let size = postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default());
+    size.map_err(|e| Error::new(ErrorKind::Limit, "a record cannot be encoded").because(e))
+}
+
+/// Encodes a record of rows.
 ///
 /// # Errors
 /// `Limit` when it cannot be encoded.
-pub fn encode_learn(link: Link, batch: &Batch, first_id: u64, rows: &[NewRow<'_>], dim: usize, bits: u8) -> Result<Vec<u8>> {
-    let mut names: Vec<ClassName> = rows.iter().flat_map(|r| r.labels.positive().iter().chain(r.labels.negative())).cloned().collect();
+pub fn encode_rows(link: Link, draft: &Draft<'_>, dim: usize, bits: u8) -> Result<Vec<u8>> {
+    let sets = || draft.rows.iter().map(|(_, r)| r.labels).chain(&draft.before);
+    let mut names: Vec<ClassName> = sets().flat_map(|l| l.positive().iter().chain(l.negative())).cloned().collect();
     names.sort();
     names.dedup();
     let too_many = || Error::new(ErrorKind::Limit, "a record holds at most 65535 classes");
     let index = |c: &ClassName| names.binary_search(c).ok().and_then(|i| u16::try_from(i).ok()).ok_or_else(too_many);
-    let metas = rows.iter().zip(first_id..).map(|(r, id)| {
-        Ok(RowMeta {
-            id,
-            positive: r.labels.positive().iter().map(index).collect::<Result<_>>()?,
-            negative: r.labels.negative().iter().map(index).collect::<Result<_>>()?,
-            time_delta_ns: r.time_delta_ns,
-            start_sample: r.start_sample,
-            flags: r.flags,
-        })
+    let indices = |l: &LabelSet| -> Result<(Vec<u16>, Vec<u16>)> {
+        Ok((l.positive().iter().map(index).collect::<Result<_>>()?, l.negative().iter().map(index).collect::<Result<_>>()?))
+    };
+    let metas = draft.rows.iter().map(|(id, r)| {
+        let (positive, negative) = indices(r.labels)?;
+        Ok(RowMeta { id: *id, positive, negative, time_delta_ns: r.time_delta_ns, start_sample: r.start_sample, flags: r.flags })
     });
-    let meta = LearnMeta { batch: batch.clone(), dim: dim as u32, bits, rows: metas.collect::<Result<_>>()?, names };
+    let rows = metas.collect::<Result<_>>()?;
+    let tail = RowsTail { before: draft.before.iter().map(indices).collect::<Result<_>>()?, left: draft.left.clone() };
+    let meta = (RowsMeta { batch: draft.batch.clone(), dim: dim as u32, bits, rows, names }, tail);
     let meta = postcard::to_stdvec(&meta).map_err(|e| Error::new(ErrorKind::Limit, "a record cannot be encoded").because(e))?;
-    let mut payload = Vec::with_capacity(meta.len() + 32 + rows.len() * row_stride_bytes(dim, bits));
+    let mut payload = Vec::with_capacity(meta.len() + 32 + draft.rows.len() * row_stride_bytes(dim, bits));
     payload.extend_from_slice(&(meta.len() as u32).to_le_bytes());
-    payload.extend_from_slice(&(rows.len() as u32).to_le_bytes());
+    payload.extend_from_slice(&(draft.rows.len() as u32).to_le_bytes());
     payload.extend_from_slice(&meta);
     payload.resize((PREFIX_LEN_BYTES + payload.len()).next_multiple_of(ALIGN_BYTES) - PREFIX_LEN_BYTES, 0);
-    rows.iter().for_each(|r| pack(r.latent, bits, &mut payload));
-    encode(Kind::Learn, link, &payload)
+    draft.rows.iter().for_each(|(_, r)| pack(r.latent, bits, &mut payload));
+    encode(draft.kind, link, &payload)
 }
 
 /// Encodes a record of any kind.
@@ -189,34 +272,52 @@ pub fn decode(bytes: &[u8]) -> Result<Found<'_>> {
     Ok(Found { kind, link, check: word(&bytes[16..24]), payload, len_bytes })
 }
 
-/// Reads the rows of a Learn record's payload for latents of `dim` and `bits`.
+/// Reads the payload of a record of rows, of latents of `dim` and `bits`, as `format` has it.
 ///
 /// # Errors
-/// `Corrupt` when the payload is not what [`encode_learn`] writes.
-pub fn decode_learn(payload: &[u8], dim: usize, bits: u8) -> Result<Learned> {
-    let bad = |what: &str| Error::new(ErrorKind::Corrupt, format!("a learn record is damaged: {what}"));
+/// `Corrupt` when the payload is not what [`encode_rows`] writes.
+pub fn decode_rows(payload: &[u8], dim: usize, bits: u8, format: u32) -> Result<Learned> {
+    let (mut learned, packed) = decode_labels(payload, dim, bits, format)?;
+    let stride = row_stride_bytes(dim, bits);
+    learned.latents = vec![0i8; learned.rows.len() * dim];
+    for (row, packed) in learned.latents.chunks_exact_mut(dim.max(1)).zip(packed.chunks_exact(stride)) {
+        unpack(packed, bits, row)?;
+    }
+    Ok(learned)
+}
+
+/// As [`decode_rows`], with the latents left packed: they are returned beside an empty [`Learned::latents`].
+///
+/// # Errors
+/// As [`decode_rows`], save for components out of range.
+pub fn decode_labels(payload: &[u8], dim: usize, bits: u8, format: u32) -> Result<(Learned, &[u8])> {
+    let bad = |what: &str| Error::new(ErrorKind::Corrupt, format!("a record of rows is damaged: {what}"));
     let (lens, rest) = payload.split_at_checked(8).ok_or_else(|| bad("too short"))?;
     let meta_len = u32::from_le_bytes([lens[0], lens[1], lens[2], lens[3]]) as usize;
     let count = u32::from_le_bytes([lens[4], lens[5], lens[6], lens[7]]) as usize;
     let meta = rest.get(..meta_len).ok_or_else(|| bad("meta past the end"))?;
-    let meta: LearnMeta = postcard::from_bytes(meta).map_err(|e| bad("meta").because(e))?;
-    if (meta.dim as usize, meta.bits, meta.rows.len()) != (dim, bits, count) {
+    let (meta, rest): (RowsMeta, &[u8]) = postcard::take_from_bytes(meta).map_err(|e| bad("meta").because(e))?;
+    let (tail, rest): (RowsTail, &[u8]) = match format {
+        1 => (RowsTail::default(), rest),
+        _ => postcard::take_from_bytes(rest).map_err(|e| bad("meta").because(e))?,
+    };
+    if !rest.is_empty() {
+        return Err(bad("meta has bytes left over").found(rest.len()));
+    }
+    if (meta.dim as usize, meta.bits, meta.rows.len()) != (dim, bits, count) || !(tail.before.is_empty() || tail.before.len() == count) {
         return Err(bad("shape")
             .expected(format!("{count} rows of D={dim}, {bits} bits"))
             .found(format!("D={}, {} bits", meta.dim, meta.bits)));
     }
-    let start = (PREFIX_LEN_BYTES + 8 + meta_len).next_multiple_of(ALIGN_BYTES) - PREFIX_LEN_BYTES;
-    let stride = row_stride_bytes(dim, bits);
-    let packed = count.checked_mul(stride).and_then(|len| payload.get(start..)?.get(..len)).ok_or_else(|| bad("latents past the end"))?;
-    let mut latents = vec![0i8; count * dim];
-    for (row, packed) in latents.chunks_exact_mut(dim.max(1)).zip(packed.chunks_exact(stride)) {
-        unpack(packed, bits, row)?;
-    }
+    let latents_at = (PREFIX_LEN_BYTES + 8 + meta_len).next_multiple_of(ALIGN_BYTES);
+    let len = count.checked_mul(row_stride_bytes(dim, bits));
+    let packed = len.and_then(|len| payload.get(latents_at - PREFIX_LEN_BYTES..)?.get(..len)).ok_or_else(|| bad("latents past the end"))?;
     let name = |i: &u16| meta.names.get(usize::from(*i)).cloned().ok_or_else(|| bad("class index"));
-    let labels = |r: &RowMeta| {
-        LabelSet::new(r.positive.iter().map(name).collect::<Result<_>>()?, r.negative.iter().map(name).collect::<Result<_>>()?)
+    let labels = |positive: &[u16], negative: &[u16]| {
+        LabelSet::new(positive.iter().map(name).collect::<Result<_>>()?, negative.iter().map(name).collect::<Result<_>>()?)
             .map_err(|e| bad("labels").because(e))
     };
-    let rows = meta.rows.into_iter().map(|r| labels(&r).map(|l| (r, l))).collect::<Result<_>>()?;
-    Ok(Learned { batch: meta.batch, rows, latents })
+    let before = tail.before.iter().map(|(p, n)| labels(p, n)).collect::<Result<_>>()?;
+    let rows = meta.rows.into_iter().map(|r| labels(&r.positive, &r.negative).map(|l| (r, l))).collect::<Result<_>>()?;
+    Ok((Learned { batch: meta.batch, rows, latents: Vec::new(), before, left: tail.left, latents_at }, packed))
 }

@@ -1,155 +1,214 @@
-//! Recovery: the newest whole checkpoint, then the journal behind it, record by record, as far as the chain holds.
+//! Recovery: the newest whole checkpoint, the sealed chunks that it lists, then the journal behind it, record by record, as
+//! far as the chain holds.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::adapter::{Access, Adapter, Recovery, STATE, absorb};
-use super::chunks::{Chunks, Position, Tail};
-use super::folder::CHUNKS;
-use super::frame::Kind;
+use super::adapter::{Access, Adapter, Recovery};
+use super::chunks::{Chunks, Position};
+use super::contents::Contents;
+use super::folder::{CHUNKS, STATE};
 use super::header::Header;
-use super::record::{self, Link};
+use super::held::{Bounds, Held};
+use super::journal::{Edge, Tail, rows_in};
+use super::record;
 use super::sources::Sources;
-use super::state::{Part, StateFile};
-use super::storage::Storage;
+use super::state::{ChunkRows, Part, Root, StateFile};
+use super::storage::Folder;
 use crate::learn::Block;
 use crate::{Error, ErrorKind, Result};
 
-impl Adapter {
-    /// Recovers an adapter from its files; [`Adapter::open`] calls it with those of a folder.
-    ///
-    /// # Errors
-    /// As [`Adapter::open`].
-    pub fn recover(
-        folder: PathBuf,
-        header: Header,
-        access: Access,
-        lock: Option<File>,
-        chunks: Box<dyn Storage>,
-        state: Box<dyn Storage>,
-    ) -> Result<Adapter> {
-        let here = folder.display().to_string();
-        let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
-        let chunks = Chunks::new(chunks, &header, access == Access::Write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
-        let sources = Sources::new(header.creation.max_sources as usize);
-        let mut adapter = Adapter {
-            folder,
-            access,
-            _lock: lock,
-            chunks,
-            blocks: BTreeMap::new(),
-            changed: HashSet::new(),
-            sources,
-            origins: Vec::new(),
-            generation: 0,
-            chain: 0,
-            next_row: 1,
-            oldest_sequence: 0,
-            journal_bytes: 0,
-            unsynced: false,
-            failed: false,
-            recovery: Recovery::Clean,
-            damaged_chunks: 0,
-            header,
-            state,
-        };
-        let newest = adapter.chunks.newest_named()?;
-        let from = adapter.restore_checkpoint(newest)?;
-        adapter.replay(from)?;
-        let tail = adapter.chunks.tail(newest).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
-        if tail == Tail::Torn {
-            adapter.recovery = Recovery::RolledBack { generation: adapter.generation };
-        }
-        adapter.oldest_sequence = adapter.oldest_sequence.max(adapter.chunks.oldest_with(adapter.chunks.end().sequence));
-        adapter.damaged_chunks = adapter.chunks.admit_sealed(adapter.oldest_sequence)?;
-        match access {
-            Access::Write => adapter.chunks.mend(tail)?,
-            Access::Read => {
-                let since = adapter.chunks.newest_named()?.filter(|n| Some(*n) != newest);
-                adapter.check_not_overtaken(adapter.oldest_sequence, since)?;
-            }
-        }
-        if adapter.damaged_chunks > 0 {
-            log::warn!("{here}: {} chunks are damaged: their rows left replay, the statistics still count them", adapter.damaged_chunks);
-        }
-        Ok(adapter)
+impl Contents {
+    /// What `header` begins with.
+    pub(super) fn of(header: &Header) -> Contents {
+        let c = &header.creation;
+        Contents::new(c.dim as usize, c.bits, header.format, Sources::new(c.max_sources as usize), Held::new(Bounds::of(header)))
     }
 
-    fn restore_checkpoint(&mut self, newest: Option<u64>) -> Result<Position> {
-        let Some(root) = self.state.newest().cloned() else {
-            self.check_not_overtaken(0, newest)?;
-            return Ok(Position::START);
-        };
-        if !self.chunks.admits(root.journal) {
-            return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible place").at(self.folder.display()));
-        }
+    /// What the checkpoint `root` holds, save for the rows, which lie in the chunks that it lists.
+    pub(super) fn of_root(header: &Header, state: &StateFile, root: &Root) -> Result<(Contents, Vec<ChunkRows>)> {
+        let mut contents = Contents::of(header);
+        let mut listed = Vec::new();
         for extent in &root.extents {
-            let Some(bytes) = self.state.part(extent.part)? else { continue };
+            let bytes = state.read(extent)?;
             match extent.part {
                 Part::Block(origin, kind) => {
                     let block = Block::from_canonical_bytes(&bytes)?;
-                    if block.dim() != self.dim() || block.kind() != kind {
-                        return Err(Error::new(ErrorKind::Corrupt, "a stored block has another shape").at(self.folder.display()));
+                    if block.dim() != contents.dim || block.kind() != kind {
+                        return Err(Error::new(ErrorKind::Corrupt, "a stored block has another shape").at(origin));
                     }
-                    self.blocks.insert((origin, kind), block);
+                    contents.blocks.insert((origin, kind), block);
                 }
-                Part::Sources => self.sources.restore(&bytes),
+                Part::Sources => contents.sources.restore(&bytes),
+                Part::Rows => {
+                    let damaged = |e| Error::new(ErrorKind::Corrupt, "the list of chunks cannot be decoded").because(e);
+                    listed = postcard::from_bytes(&bytes).map_err(damaged)?;
+                }
                 // Written by later versions for what this one does not use; carried along at the next checkpoint.
-                Part::Tombstones | Part::Head(_) | Part::Monitor => {}
+                Part::Head(_) | Part::Monitor => {}
             }
         }
-        (self.generation, self.chain, self.next_row) = (root.generation, root.chain, root.next_row);
-        self.oldest_sequence = root.oldest_sequence;
-        self.origins = root.origins;
-        self.check_not_overtaken(root.journal.sequence, newest)?;
-        Ok(root.journal)
+        (contents.generation, contents.chain, contents.next_row) = (root.generation, root.chain, root.next_row);
+        Ok((contents, listed))
     }
 
-    /// Refuses when the slot of the chunk `needed` has been taken by a later one.
-    fn check_not_overtaken(&self, needed: u64, newest: Option<u64>) -> Result<()> {
-        match newest.filter(|n| *n >= needed.saturating_add(self.chunks.slots())) {
-            None => Ok(()),
-            Some(newest) => {
-                Err(Error::new(ErrorKind::Corrupt, "the newest checkpoints are damaged, and the journal after the older one is gone")
-                    .at(self.folder.display())
-                    .expected(format!("chunk {needed}"))
-                    .found(format!("chunk {newest} in its place or after it"))
-                    .cure("restore the adapter from a copy"))
-            }
+    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers.
+    pub(super) fn hold_found(&mut self, at: Position, found: &record::Found<'_>) -> Result<()> {
+        if rows_in(found) == 0 {
+            return Ok(());
         }
+        let (learned, _) = record::decode_labels(found.payload, self.dim, self.bits, self.format)?;
+        self.hold(at.sequence, at.offset, &learned)
     }
 
-    fn replay(&mut self, from: Position) -> Result<()> {
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        let (generation, chain) = (self.generation, self.chain);
-        // The closure needs the blocks while the chunks lend the record.
-        let mut blocks = std::mem::take(&mut self.blocks);
-        let (mut changed, mut sources) = (std::mem::take(&mut self.changed), self.sources.clone());
-        let (mut last, mut next_row, mut bytes) = ((generation, chain), self.next_row, 0u64);
-        let next = Link { generation: generation.saturating_add(1), chain };
-        self.chunks.replay(from, next, |found| {
-            let rows = match found.kind {
-                Kind::Learn => {
-                    let learned = record::decode_learn(found.payload, dim, bits)?;
-                    absorb(&mut blocks, &mut changed, &learned, dim)?;
-                    sources.note(&learned.batch, learned.rows.len());
-                    next_row = next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id.saturating_add(1)));
-                    learned.rows.len() as u64
-                }
-                other => {
-                    return Err(Error::new(ErrorKind::Mismatch, "a newer version wrote this journal")
-                        .found(format!("{other:?}"))
-                        .cure("update wheatear"));
-                }
-            };
-            last = (found.link.generation, found.check);
-            bytes += found.len_bytes as u64;
-            Ok(rows)
+    /// Lets the rows leave that a checkpoint lists as gone.
+    pub(super) fn let_leave(&mut self, chunk: &ChunkRows) {
+        let gone = (0..8 * chunk.left.len()).filter(|i| chunk.has_left(*i));
+        gone.for_each(|i| {
+            self.held.leave(record::Place { sequence: chunk.sequence, index: i as u32 });
+        });
+    }
+}
+
+/// The chunks behind the journal that `root` lists; of format 1, which listed none, those that their first bytes name.
+fn listed_by(header: &Header, root: &Root, listed: Vec<ChunkRows>, edges: &[Edge]) -> Vec<ChunkRows> {
+    if header.format > 1 {
+        return listed;
+    }
+    let held = root.oldest_sequence..=root.journal.sequence;
+    let named = edges.iter().enumerate().filter_map(|(slot, e)| Some((slot as u32, e.named()?)));
+    let mut chunks: Vec<_> =
+        named.filter(|(_, s)| held.contains(s)).map(|(slot, sequence)| ChunkRows { sequence, slot, left: Vec::new() }).collect();
+    chunks.sort_by_key(|c| c.sequence);
+    chunks
+}
+
+impl Adapter {
+    /// Recovers the adapter that `header` describes from its files.
+    pub(super) fn recover(folder: Arc<dyn Folder>, header: Header, access: Access, lock: Option<File>) -> Result<Adapter> {
+        let here = folder.path().display().to_string();
+        let write = access == Access::Write;
+        let chunks = folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write)?;
+        let state = folder.open(&header.state_file(), header.state_file_len_bytes(), write)?;
+        let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
+        let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let edges = chunks.survey().map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let (mut contents, mut listed, mut origins, mut from) = (Contents::of(&header), Vec::new(), Vec::new(), Position::START);
+        if let Some(root) = state.newest() {
+            if !chunks.admits(root.journal) {
+                return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible place").at(here));
+            }
+            let (restored, chunks) = Contents::of_root(&header, &state, root).map_err(|e| e.at(format!("{here}/{STATE}")))?;
+            (contents, listed) = (restored, listed_by(&header, root, chunks, &edges));
+            (origins, from) = (root.origins.clone(), root.journal);
+        } else if header.epoch > 0 {
+            return Err(Error::new(ErrorKind::Corrupt, "no checkpoint is whole")
+                .at(format!("{here}/{STATE}"))
+                .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
+        }
+        let mut damaged = admit(&mut chunks, &mut contents, &listed, from, &edges)?;
+        check_not_overtaken(&edges, from, &here)?;
+        let next = contents.next();
+        chunks.follow(&edges, from, next, &mut |at, found, new| match new {
+            true => contents.apply(at, found),
+            false => contents.hold_found(at, found),
         })?;
-        (self.blocks, self.changed, self.sources) = (blocks, changed, sources);
-        (self.generation, self.chain) = last;
-        (self.next_row, self.journal_bytes) = (next_row, bytes);
-        Ok(())
+        if let Some(open) = listed.iter().find(|c| c.sequence == from.sequence) {
+            contents.let_leave(open);
+        }
+        contents.held.settle(contents.next_row);
+        damaged += u64::from(chunks.open_damaged);
+        check_readable(&edges, &listed, &here)?;
+        let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let recovery = match tail {
+            Tail::Torn => Recovery::RolledBack { generation: contents.generation },
+            Tail::Clean => Recovery::Clean,
+        };
+        match access {
+            Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
+            _ => check_undisturbed(&chunks, &edges, &here)?,
+        }
+        if damaged > 0 {
+            log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
+        }
+        Ok(Adapter {
+            folder,
+            header,
+            access,
+            lock,
+            chunks,
+            state,
+            contents,
+            origins,
+            unsynced: false,
+            failed: false,
+            recovery,
+            damaged_chunks: damaged,
+        })
+    }
+}
+
+/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged. A slot that was taken
+/// since holds a later chunk: its rows have left or were carried, which the journal tells.
+fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], from: Position, edges: &[Edge]) -> Result<u64> {
+    let mut damaged = 0;
+    for chunk in listed.iter().filter(|c| c.sequence < from.sequence) {
+        let Some(edge) = edges.get(chunk.slot as usize) else {
+            return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible slot").found(chunk.slot));
+        };
+        if edge.named().is_some_and(|named| named > from.sequence) {
+            continue;
+        }
+        let after = if chunk.sequence + 1 == from.sequence {
+            Some(from.slot)
+        } else {
+            listed.iter().find(|c| c.sequence == chunk.sequence + 1).map(|c| c.slot)
+        };
+        let follower = after.and_then(|slot| edges.get(slot as usize));
+        let sequence = chunk.sequence;
+        let whole = chunks.admit(sequence, chunk.slot, follower, &mut |offset, found| {
+            contents.hold_found(Position { sequence, offset, slot: chunk.slot }, found)
+        })?;
+        damaged += u64::from(!whole);
+        contents.let_leave(chunk);
+    }
+    Ok(damaged)
+}
+
+/// Refuses when the slot in which the journal goes on has been taken by a later chunk.
+fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()> {
+    match edges.get(from.slot as usize).and_then(Edge::named).filter(|named| *named > from.sequence) {
+        None => Ok(()),
+        Some(named) => {
+            Err(Error::new(ErrorKind::Corrupt, "the newest checkpoints are damaged, and the journal after the older one is gone")
+                .at(here)
+                .expected(format!("chunk {}", from.sequence))
+                .found(format!("chunk {named} in its place"))
+                .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"))
+        }
+    }
+}
+
+/// Refuses when a slot cannot be read that may hold the end of the journal.
+fn check_readable(edges: &[Edge], listed: &[ChunkRows], here: &str) -> Result<()> {
+    let unknown = |slot: &usize| !listed.iter().any(|c| c.slot as usize == *slot);
+    match edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable)).map(|(slot, _)| slot).find(unknown) {
+        None => Ok(()),
+        Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
+            .at(format!("{here}/{CHUNKS}, slot {slot}"))
+            .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")),
+    }
+}
+
+/// For a reader: refuses what it read when the writer beside it took one of the chunks meanwhile.
+fn check_undisturbed(chunks: &Chunks, edges: &[Edge], here: &str) -> Result<()> {
+    let now = chunks.survey()?;
+    let used = chunks.sealed.values().map(|c| c.slot).chain([chunks.end.slot]);
+    let mut moved = used.filter(|slot| now[*slot as usize].named() != edges[*slot as usize].named());
+    match moved.next() {
+        None => Ok(()),
+        Some(slot) => {
+            Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{here}/{CHUNKS}, slot {slot}")))
+        }
     }
 }

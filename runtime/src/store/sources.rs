@@ -39,6 +39,13 @@ impl Sources {
         }
     }
 
+    /// Forgets that a recording was taught, so that it can be taught again.
+    pub(super) fn forget(&mut self, source: u64) {
+        if self.rows.remove(&source).is_some() {
+            self.order.retain(|s| *s != source);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         self.order.iter().copied()
     }

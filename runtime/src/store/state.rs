@@ -12,6 +12,7 @@ use super::chunks::Position;
 use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
 use super::header::{Header, UNIT_LEN_BYTES};
 use super::storage::Storage;
+use super::v1;
 use crate::learn::{BlockKind, Origin};
 use crate::{Error, ErrorKind, Result};
 
@@ -22,8 +23,8 @@ pub enum Part {
     Block(Origin, BlockKind),
     /// Recordings already taught: little-endian u64 each, oldest first.
     Sources,
-    /// Rows that left replay one by one.
-    Tombstones,
+    /// The sealed chunks, and which of their rows left replay one by one.
+    Rows,
     /// A head's weights.
     Head(HeadRole),
     /// The monitor's state.
@@ -98,6 +99,24 @@ pub struct StateFile {
     kept: Vec<(u32, Root)>,
 }
 
+/// A chunk behind the journal, as the part [`Part::Rows`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRows {
+    /// Its place in the journal.
+    pub sequence: u64,
+    /// Where it lies.
+    pub slot: u32,
+    /// One bit a row, least significant first: 1 when the row left replay. Shorter than the rows where the last ones are held.
+    pub left: Vec<u8>,
+}
+
+impl ChunkRows {
+    /// Whether row `index` has left.
+    pub fn has_left(&self, index: usize) -> bool {
+        self.left.get(index / 8).is_some_and(|b| b >> (index % 8) & 1 == 1)
+    }
+}
+
 /// A part of a new state: new bytes, or as it was in the root before.
 pub enum NewPart {
     /// To be written.
@@ -110,21 +129,23 @@ impl StateFile {
     /// Reads the roots of `header`'s state file and keeps the newest two whose extents are whole.
     ///
     /// # Errors
-    /// `Corrupt` when the file has not the length it was made with; `Mismatch` when a newer version wrote a root.
+    /// `Mismatch` when a newer version wrote a root.
     pub fn load(storage: Box<dyn Storage>, header: &Header) -> Result<StateFile> {
-        if storage.len_bytes() != header.state_file_len_bytes() {
-            return Err(Error::new(ErrorKind::Corrupt, "the state file has the wrong length")
-                .expected(format!("{} bytes", header.state_file_len_bytes()))
-                .found(format!("{} bytes", storage.len_bytes()))
-                .cure("restore it from a copy"));
-        }
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
         let mut roots = Vec::new();
         let mut slot_bytes = vec![0u8; header.slot_len_bytes as usize];
         for slot in 0..header.slots {
-            state.storage.read_at(u64::from(slot) * slot_len, &mut slot_bytes)?;
-            match unframe_postcard::<Root>(&slot_bytes, Kind::Root) {
+            // A root that cannot be read is as good as none: each of the newest two can be opened from.
+            if let Err(e) = state.storage.read_at(u64::from(slot) * slot_len, &mut slot_bytes) {
+                log::warn!("{e}");
+                continue;
+            }
+            let root = match header.format {
+                1 => unframe_postcard::<v1::Root>(&slot_bytes, Kind::Root).map(|r| r.into_root(u64::from(header.chunks))),
+                _ => unframe_postcard::<Root>(&slot_bytes, Kind::Root),
+            };
+            match root {
                 Ok(root) if root.adapter_id == header.adapter_id => roots.push((slot, root)),
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
@@ -133,7 +154,7 @@ impl StateFile {
         }
         roots.sort_by_key(|(_, r)| std::cmp::Reverse(r.generation));
         for (slot, root) in roots {
-            if state.kept.len() < 2 && root.extents.iter().all(|e| state.read_extent(e).is_ok()) {
+            if state.kept.len() < 2 && root.extents.iter().all(|e| state.read(e).is_ok()) {
                 state.kept.push((slot, root));
             }
         }
@@ -145,16 +166,21 @@ impl StateFile {
         self.kept.first().map(|(_, r)| r)
     }
 
-    /// Reads `part` of the newest root; `None` when it has none.
-    ///
-    /// # Errors
-    /// `Corrupt` when its checksum fails.
-    pub fn part(&self, part: Part) -> Result<Option<Vec<u8>>> {
-        let extent = self.newest().and_then(|r| r.extents.iter().find(|e| e.part == part));
-        extent.map(|e| self.read_extent(e)).transpose()
+    /// The newest two good roots, newest first.
+    pub fn kept(&self) -> impl Iterator<Item = &Root> {
+        self.kept.iter().map(|(_, root)| root)
     }
 
-    fn read_extent(&self, extent: &Extent) -> Result<Vec<u8>> {
+    /// The chunk before which no kept root needs any: both of the newest two stand, and a fault may take one.
+    pub fn covered_before(&self) -> u64 {
+        if self.kept.len() < 2 { 0 } else { self.kept().map(|r| r.journal.sequence).min().unwrap_or(0) }
+    }
+
+    /// Reads a part that a kept root names.
+    ///
+    /// # Errors
+    /// `Corrupt` when it lies outside the file or its checksum fails; `Storage` when it cannot be read.
+    pub fn read(&self, extent: &Extent) -> Result<Vec<u8>> {
         let corrupt =
             |what: &str| Error::new(ErrorKind::Corrupt, format!("a stored part is damaged: {what}")).at(format!("{:?}", extent.part));
         let units: u64 = extent.fragments.iter().map(|(_, n)| u64::from(*n)).sum();

@@ -1,89 +1,149 @@
-//! Disks that fail: files in memory that refuse the n-th operation, or remember every write so that a power cut can be
-//! played at any moment.
+//! A disk in memory: it refuses the n-th operation, or remembers every operation so that a power cut can be played at any
+//! moment. Files keep their contents under a number of their own; names point to them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use wheatear::store::storage::Storage;
+use wheatear::store::storage::{Folder, Storage};
 use wheatear::store::{Access, Adapter, Header};
-use wheatear::{Error, Result};
+use wheatear::{Error, ErrorKind, Result};
 
-/// What happened on the disk, in order.
-#[derive(Clone)]
+/// What happened on the disk, in order; files are numbered as they were made.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    Create { name: String, file: usize, len_bytes: usize },
     Write { file: usize, offset: usize, bytes: Vec<u8> },
     Sync { file: usize },
+    Rename { from: String, to: String },
+    Remove { name: String },
+    SyncFolder,
+}
+
+/// What is on a disk.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    pub names: BTreeMap<String, usize>,
+    pub files: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// The bytes of the file `name`.
+    pub fn file(&mut self, name: &str) -> &mut Vec<u8> {
+        let number = self.names[name];
+        &mut self.files[number]
+    }
+
+    /// Does what `event` did.
+    pub fn play(&mut self, event: &Event) {
+        match event {
+            Event::Create { name, file, len_bytes } => {
+                self.files.resize(self.files.len().max(file + 1), Vec::new());
+                self.files[*file] = vec![0; *len_bytes];
+                self.names.insert(name.clone(), *file);
+            }
+            Event::Write { file, offset, bytes } => self.files[*file][*offset..offset + bytes.len()].copy_from_slice(bytes),
+            Event::Rename { from, to } => {
+                let file = self.names.remove(from).unwrap();
+                self.names.insert(to.clone(), file);
+            }
+            Event::Remove { name } => {
+                self.names.remove(name);
+            }
+            Event::Sync { .. } | Event::SyncFolder => {}
+        }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
-    files: [Vec<u8>; 2],
+    image: Image,
     events: Vec<Event>,
-    /// Number of the operation that fails, and its errno.
-    fail: Option<(usize, i32)>,
+    /// Number of the operation from which on, or which alone, fails, and its errno.
+    fail: Option<(usize, bool, i32)>,
     failed: bool,
     after_failure: usize,
 }
 
-/// Chunk file and state file of one adapter in memory.
+/// The folder of one adapter in memory.
 #[derive(Clone, Default)]
 pub struct Disk(Arc<Mutex<Inner>>);
 
 impl Disk {
+    /// A disk with a new adapter of `header`; what creating it did is not among the events.
     pub fn new(header: &Header) -> Disk {
-        Disk::of([vec![0; header.chunk_file_len_bytes() as usize], vec![0; header.state_file_len_bytes() as usize]])
+        let disk = Disk::default();
+        drop(Adapter::create_in(disk.folder(), header.clone()).unwrap());
+        Disk::of(disk.image())
     }
 
-    pub fn of(files: [Vec<u8>; 2]) -> Disk {
-        Disk(Arc::new(Mutex::new(Inner { files, ..Inner::default() })))
+    pub fn of(image: Image) -> Disk {
+        Disk(Arc::new(Mutex::new(Inner { image, ..Inner::default() })))
     }
 
-    /// Makes operation `n` (writes and syncs counted from 0) fail with `errno`; of a write half the bytes arrive.
-    pub fn fail_at(&self, n: usize, errno: i32) {
-        self.0.lock().unwrap().fail = Some((n, errno));
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
     }
 
-    pub fn open(&self, header: &Header, access: Access) -> Result<Adapter> {
-        let file = |file| Box::new(OneFile { disk: self.clone(), file });
-        Adapter::recover(PathBuf::from("in memory"), header.clone(), access, None, file(0), file(1))
+    pub fn folder(&self) -> Arc<dyn Folder> {
+        Arc::new(self.clone())
+    }
+
+    /// Makes operation `n` (all that change the disk, counted from 0) fail with `errno`, and all later ones too when it is
+    /// `for_ever`; of a write half the bytes arrive.
+    pub fn fail_at(&self, n: usize, for_ever: bool, errno: i32) {
+        self.inner().fail = Some((n, for_ever, errno));
+    }
+
+    pub fn open(&self, access: Access) -> Result<Adapter> {
+        Adapter::open_in(self.folder(), access)
     }
 
     pub fn operations(&self) -> usize {
-        self.0.lock().unwrap().events.len()
+        self.inner().events.len()
     }
 
     pub fn events(&self) -> Vec<Event> {
-        self.0.lock().unwrap().events.clone()
+        self.inner().events.clone()
     }
 
-    pub fn files(&self) -> [Vec<u8>; 2] {
-        self.0.lock().unwrap().files.clone()
+    pub fn image(&self) -> Image {
+        self.inner().image.clone()
     }
 
     pub fn failed(&self) -> bool {
-        self.0.lock().unwrap().failed
+        self.inner().failed
     }
 
     /// Operations tried after the failure.
     pub fn after_failure(&self) -> usize {
-        self.0.lock().unwrap().after_failure
+        self.inner().after_failure
+    }
+
+    fn number(&self, name: &str) -> Result<usize> {
+        let missing = || Error::io("open", name, std::io::Error::from_raw_os_error(2));
+        self.inner().image.names.get(name).copied().ok_or_else(missing)
     }
 }
 
 impl Inner {
-    /// Counts an operation; an error when it is the one that fails.
+    /// Counts an operation and does it; an error when it is one that fails.
     fn operate(&mut self, event: Event) -> Result<()> {
         self.after_failure += usize::from(self.failed);
-        let fails = self.fail.filter(|(n, _)| *n == self.events.len());
-        if let Event::Write { file, offset, bytes } = &event {
-            let len = if fails.is_some() { bytes.len() / 2 } else { bytes.len() };
-            self.files[*file][*offset..offset + len].copy_from_slice(&bytes[..len]);
+        let fails = self.fail.filter(|(n, for_ever, _)| *n == self.events.len() || *for_ever && *n < self.events.len());
+        match (&event, fails) {
+            (Event::Write { file, offset, bytes }, Some(_)) => {
+                let bytes = bytes[..bytes.len() / 2].to_vec();
+                self.image.play(&Event::Write { file: *file, offset: *offset, bytes });
+            }
+            (_, Some(_)) => {}
+            (event, None) => self.image.play(event),
         }
         self.events.push(event);
         match fails {
             None => Ok(()),
-            Some((_, errno)) => {
+            Some((_, _, errno)) => {
                 self.failed = true;
                 Err(Error::io("write", "in memory", std::io::Error::from_raw_os_error(errno)))
             }
@@ -99,24 +159,72 @@ struct OneFile {
 impl Storage for OneFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let offset = offset as usize;
-        buf.copy_from_slice(&self.disk.0.lock().unwrap().files[self.file][offset..offset + buf.len()]);
+        buf.copy_from_slice(&self.disk.inner().image.files[self.file][offset..offset + buf.len()]);
         Ok(())
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
-        self.disk.0.lock().unwrap().operate(Event::Write { file: self.file, offset: offset as usize, bytes: buf.to_vec() })
+        self.disk.inner().operate(Event::Write { file: self.file, offset: offset as usize, bytes: buf.to_vec() })
     }
 
     fn sync(&self) -> Result<()> {
-        self.disk.0.lock().unwrap().operate(Event::Sync { file: self.file })
+        self.disk.inner().operate(Event::Sync { file: self.file })
     }
 
     fn len_bytes(&self) -> u64 {
-        self.disk.0.lock().unwrap().files[self.file].len() as u64
+        self.disk.inner().image.files[self.file].len() as u64
     }
 
     fn mappable(&self) -> Option<&File> {
         None
+    }
+}
+
+impl Folder for Disk {
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(self.inner().image.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str, len_bytes: u64) -> Result<Box<dyn Storage>> {
+        let mut inner = self.inner();
+        assert!(!inner.image.names.contains_key(name), "{name} is there already");
+        let file = inner.image.files.len();
+        inner.operate(Event::Create { name: name.to_owned(), file, len_bytes: len_bytes as usize })?;
+        drop(inner);
+        Ok(Box::new(OneFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, name: &str, len_bytes: u64, _write: bool) -> Result<Box<dyn Storage>> {
+        let file = self.number(name)?;
+        match self.inner().image.files[file].len() as u64 {
+            found if found == len_bytes => Ok(Box::new(OneFile { disk: self.clone(), file })),
+            found => Err(Error::new(ErrorKind::Corrupt, "wrong length").found(found)),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let file = self.number(name)?;
+        Ok(self.inner().image.files[file].clone())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.inner().operate(Event::Rename { from: from.to_owned(), to: to.to_owned() })
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.inner().operate(Event::Remove { name: name.to_owned() })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.inner().operate(Event::SyncFolder)
+    }
+
+    fn lock(&self, _name: &str) -> Result<Option<File>> {
+        Ok(None)
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("in memory")
     }
 }
 
@@ -141,27 +249,31 @@ pub enum Cut {
 
 pub const CUTS: [Cut; 7] = [Cut::None, Cut::AllButLast, Cut::TornFront, Cut::TornBack, Cut::OnlyLast, Cut::EverySecond, Cut::All];
 
-/// The files after a power cut behind the first `count` events that began with `files`.
-pub fn after_power_cut(mut files: [Vec<u8>; 2], events: &[Event], cut: Cut) -> [Vec<u8>; 2] {
-    for (index, contents) in files.iter_mut().enumerate() {
-        let mine = |e: &&Event| matches!(e, Event::Write { file, .. } | Event::Sync { file } if *file == index);
-        let mine: Vec<&Event> = events.iter().filter(mine).collect();
-        let synced = mine.iter().rposition(|e| matches!(e, Event::Sync { .. })).unwrap_or(0);
-        for (i, event) in mine.iter().enumerate() {
-            let Event::Write { offset, bytes, .. } = event else { continue };
-            let (from_last, half) = (mine.len() - 1 - i, bytes.len() / 2);
-            let part = match cut {
-                _ if i < synced => 0..bytes.len(),
-                Cut::None => 0..0,
-                Cut::AllButLast if from_last == 0 => 0..0,
-                Cut::TornFront if from_last == 0 => 0..half,
-                Cut::TornBack if from_last == 0 => half..bytes.len(),
-                Cut::OnlyLast if from_last != 0 => 0..0,
-                Cut::EverySecond if from_last % 2 == 1 => 0..0,
-                _ => 0..bytes.len(),
-            };
-            contents[offset + part.start..offset + part.end].copy_from_slice(&bytes[part.clone()]);
-        }
+/// The disk after a power cut behind the `events` that began with `image`; what happened to names has all happened.
+pub fn after_power_cut(mut image: Image, events: &[Event], cut: Cut) -> Image {
+    let file_of = |e: &Event| match e {
+        Event::Write { file, .. } | Event::Sync { file } => Some(*file),
+        _ => None,
+    };
+    for (i, event) in events.iter().enumerate() {
+        let Event::Write { file, offset, bytes } = event else {
+            image.play(event);
+            continue;
+        };
+        let later: Vec<&Event> = events[i + 1..].iter().filter(|e| file_of(e) == Some(*file)).collect();
+        let synced = later.iter().any(|e| matches!(e, Event::Sync { .. }));
+        let (from_last, half) = (later.len(), bytes.len() / 2);
+        let part = match cut {
+            _ if synced => 0..bytes.len(),
+            Cut::None => 0..0,
+            Cut::AllButLast if from_last == 0 => 0..0,
+            Cut::TornFront if from_last == 0 => 0..half,
+            Cut::TornBack if from_last == 0 => half..bytes.len(),
+            Cut::OnlyLast if from_last != 0 => 0..0,
+            Cut::EverySecond if from_last % 2 == 1 => 0..0,
+            _ => 0..bytes.len(),
+        };
+        image.play(&Event::Write { file: *file, offset: offset + part.start, bytes: bytes[part].to_vec() });
     }
-    files
+    image
 }

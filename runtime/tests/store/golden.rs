@@ -1,17 +1,17 @@
-//! The committed adapter of format 1 still opens, and gives what an independent program sums from its rows.
+//! The committed adapters of each format still open, and give what an independent program sums from their rows.
 
 use std::path::PathBuf;
 
 use wheatear::store::{Access, Durability, Header};
 
-use crate::disk::Disk;
-use crate::world::{ID, batch, bulky, check, creation, rows, teach};
+use crate::disk::{Disk, Image};
+use crate::world::{ID, batch, bulky, check, creation, labels, rows, sums, sums_of, teach};
 
 const DIM: usize = 6;
 const BITS: u8 = 7;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/adapter-v1")
+fn folder(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/adapter-v{version}"))
 }
 
 fn header() -> Header {
@@ -39,47 +39,86 @@ fn from_text(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn read(name: &str) -> String {
-    std::fs::read_to_string(folder().join(name)).unwrap()
-}
-
-fn life() -> ([Vec<u8>; 2], [u8; 32]) {
+/// Teaches, takes back, relabels, and checkpoints in between.
+fn life() -> Disk {
     let disk = Disk::new(&header());
-    let mut adapter = disk.open(&header(), Access::Write).unwrap();
+    let mut adapter = disk.open(Access::Write).unwrap();
     let rows = rows(0, 12, DIM, BITS);
     teach(&mut adapter, &batch(77, true), &rows[..5], Durability::Now).unwrap();
     adapter.checkpoint().unwrap();
     teach(&mut adapter, &bulky(600), &rows[5..9], Durability::Now).unwrap();
+    teach(&mut adapter, &batch(79, true), &rows[..2], Durability::Now).unwrap();
     adapter.checkpoint().unwrap();
+    adapter.undo(1, Durability::Now).unwrap();
+    adapter.relabel(&[2], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap();
     teach(&mut adapter, &batch(78, false), &rows[9..], Durability::Now).unwrap();
-    (disk.files(), adapter.statistics_digest().unwrap())
+    disk
+}
+
+fn committed(version: u32) -> Image {
+    let folder = folder(version);
+    let mut image = Image::default();
+    for name in ["header", "chunks", "state"] {
+        image.names.insert(name.to_owned(), image.files.len());
+        image.files.push(from_text(&std::fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap()));
+    }
+    image
+}
+
+fn digest(version: u32) -> String {
+    std::fs::read_to_string(folder(version).join("digest.txt")).unwrap().trim().to_owned()
 }
 
 #[test]
-fn the_adapter_of_format_1_opens_and_gives_the_same_digest() {
-    let header = Header::decode(&from_text(&read("header.txt"))).unwrap();
-    let disk = Disk::of([from_text(&read("chunks.txt")), from_text(&read("state.txt"))]);
-    let adapter = disk.open(&header, Access::Write).unwrap();
-    assert_eq!(hex(&adapter.statistics_digest().unwrap()), read("digest.txt").trim());
-    check(&adapter, &rows(0, 12, DIM, BITS));
-    assert_eq!((adapter.generation(), adapter.checkpoint_generation()), (3, 2));
-    assert_eq!((adapter.has_source(77), adapter.rows_of_unfinished(78)), (true, 3));
+fn the_adapter_of_format_1_is_read_as_it_is_and_rewritten_to_be_written_to() {
+    let taught = rows(0, 12, DIM, BITS);
+    let disk = Disk::of(committed(1));
+    let reader = disk.open(Access::Read).unwrap();
+    assert_eq!((hex(&reader.statistics_digest().unwrap()), reader.header().format), (digest(1), 1));
+    check(&reader, &taught);
+    assert_eq!((reader.generation(), reader.checkpoint_generation(), disk.operations()), (3, 2, 0));
+    for again in 0..2 {
+        let writer = disk.open(Access::Write).unwrap();
+        assert_eq!((hex(&writer.statistics_digest().unwrap()), writer.header().format), (digest(1), 2), "opening {again}");
+        check(&writer, &taught);
+        assert_eq!((writer.has_source(77), writer.rows_of_unfinished(78)), (true, 3));
+        assert_eq!(disk.image().names.keys().collect::<Vec<_>>(), ["chunks.1", "header", "state.1"]);
+    }
+    let mut writer = disk.open(Access::Write).unwrap();
+    let more = rows(12, 3, DIM, BITS);
+    assert_eq!(teach(&mut writer, &batch(0, false), &more, Durability::Now).unwrap().first_row, 13);
+    check(&disk.open(Access::Read).unwrap(), &[taught, more].concat());
+}
+
+#[test]
+fn the_adapter_of_format_2_opens_and_gives_the_same_digest() {
+    let mut taught = rows(0, 12, DIM, BITS);
+    taught[1].labels = labels(&["jay"], &[]);
+    for access in [Access::Read, Access::Write] {
+        let adapter = Disk::of(committed(2)).open(access).unwrap();
+        assert_eq!(hex(&adapter.statistics_digest().unwrap()), digest(2));
+        assert_eq!(sums_of(&adapter), sums(&taught, DIM));
+        assert_eq!((adapter.generation(), adapter.checkpoint_generation()), (6, 3));
+        assert_eq!((adapter.has_source(77), adapter.has_source(79), adapter.rows_of_unfinished(78)), (true, false, 3));
+    }
 }
 
 #[test]
 fn the_same_life_gives_the_committed_bytes() {
-    assert_eq!(to_text(&header().encode().unwrap()), read("header.txt"));
-    let (files, _) = life();
-    assert_eq!((to_text(&files[0]), to_text(&files[1])), (read("chunks.txt"), read("state.txt")));
+    let (mut made, mut kept) = (life().image(), committed(2));
+    for name in ["header", "chunks", "state"] {
+        assert!(made.file(name) == kept.file(name), "{name}");
+    }
 }
 
 /// For a new format: run with `--ignored`, then `digest.py`.
 #[test]
 #[ignore = "writes the golden files"]
 fn write_the_golden_adapter() {
-    let (files, _) = life();
-    std::fs::create_dir_all(folder()).unwrap();
-    std::fs::write(folder().join("header.txt"), to_text(&header().encode().unwrap())).unwrap();
-    std::fs::write(folder().join("chunks.txt"), to_text(&files[0])).unwrap();
-    std::fs::write(folder().join("state.txt"), to_text(&files[1])).unwrap();
+    let folder = folder(2);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut image = life().image();
+    for name in ["header", "chunks", "state"] {
+        std::fs::write(folder.join(format!("{name}.txt")), to_text(image.file(name))).unwrap();
+    }
 }

@@ -1,6 +1,5 @@
 //! The adapter on disk, from outside: what was acknowledged is there after every fault, and nothing else is.
 
-mod damage;
 mod disk;
 mod faults;
 mod golden;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wheatear::latent::SpaceId;
 use wheatear::learn::{Block, BlockKind, ClassName, LabelSet, Origin};
+use wheatear::store::pack::unpack;
 use wheatear::store::{Acknowledgement, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::units::Moment;
 
@@ -11,10 +12,11 @@ pub const ID: [u8; 16] = *b"adapter of tests";
 pub const ORIGIN: Origin = Origin { device: [7; 16], incarnation: 3 };
 pub const KINDS: [BlockKind; 3] = [BlockKind::Latents, BlockKind::Mixed, BlockKind::Background];
 
-/// Smallest geometry: four chunks of 64 KiB.
+/// Smallest geometry: eight chunks of 64 KiB.
 pub fn creation(dim: u32, bits: u8) -> Creation {
     let mut creation = Creation::new(SpaceId([5; 32]), "a backbone", dim, bits, vec![0.5; dim as usize], ORIGIN);
-    (creation.replay_rows, creation.max_classes, creation.max_sources) = (16, 8, 8);
+    creation = creation.with_replay_rows(16);
+    (creation.max_classes, creation.max_sources) = (8, 8);
     creation
 }
 
@@ -109,12 +111,30 @@ pub fn held(adapter: &Adapter) -> wheatear::Result<Vec<(u64, Row)>> {
     Ok(out)
 }
 
-/// Everything that must hold of an adapter that was taught exactly `taught`.
+/// Everything that must hold of an adapter that was taught exactly `taught`: statistics are those of all rows, what is held
+/// is as it was taught, the newest rows are, and no more than there is room for.
 pub fn check(adapter: &Adapter, taught: &[Row]) {
     assert_eq!(sums_of(adapter), sums(taught, adapter.dim()), "statistics");
     let held = held(adapter).unwrap();
-    let gone = taught.len() - held.len();
-    let expected: Vec<(u64, Row)> = (1..).zip(taught.iter().cloned()).skip(gone).collect();
-    assert!(held == expected, "held rows are the newest, in order, as taught");
-    assert_eq!(adapter.evicted_rows(), gone as u64, "rows that left replay");
+    for (id, row) in &held {
+        assert_eq!(Some(row), taught.get(*id as usize - 1), "row {id} is as it was taught");
+    }
+    let mut ids: Vec<u64> = held.iter().map(|(id, _)| *id).collect();
+    ids.sort();
+    let undoable = adapter.oldest_undoable_row().unwrap_or(u64::MAX)..=taught.len() as u64;
+    assert!(undoable.clone().all(|id| ids.binary_search(&id).is_ok()), "rows {undoable:?} are held: {ids:?}");
+    ids.dedup();
+    assert_eq!(ids.len(), held.len(), "each row is held once");
+    assert_eq!(adapter.held_rows(), held.len() as u64);
+    assert_eq!(adapter.evicted_rows(), (taught.len() - held.len()) as u64, "rows that left replay");
+    let mut in_place = Vec::new();
+    adapter
+        .rows_in_place(|row| {
+            let mut latent = vec![0i8; adapter.dim()];
+            unpack(row.packed, adapter.header().creation.bits, &mut latent)?;
+            in_place.push((row.id, latent, row.labels.clone()));
+            Ok(())
+        })
+        .unwrap();
+    assert!(in_place == held.into_iter().map(|(id, r)| (id, r.latent, r.labels)).collect::<Vec<_>>(), "rows where they lie");
 }

@@ -1,0 +1,259 @@
+//! Rows that replay holds: where they lie, and which of them leave when it is full.
+//!
+//! A class-balanced reservoir (Vitter 1985, "Random sampling with a reservoir"; balanced by class as in Chrysakis & Moens
+//! 2020, "Online continual learning from imbalanced data"). Each row has a fixed random priority, drawn from the adapter's
+//! seed and the row's id; when there are too many, the row of highest priority leaves, from the class that holds the most.
+//! So what is kept of a class is a uniform sample of its rows, a class with few rows keeps them all, and the choice
+//! depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
+//! Background has a share of its own. The newest rows never leave: undo needs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::header::Header;
+use super::record::{Place, RowFlags};
+use crate::learn::{ClassName, LabelSet};
+
+/// One in this many rows is kept out of training, to judge a trained head.
+const HELD_OUT_EVERY: u64 = 8;
+
+/// A row in its chunk.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub id: u64,
+    /// Where its packed latent begins, from the start of the chunk.
+    pub latent_at: u32,
+    /// Bytes that its record would take alone.
+    pub cost_bytes: u32,
+    pub flags: RowFlags,
+    pub labels: Arc<LabelSet>,
+    pub held: bool,
+}
+
+/// Rows of one label set.
+#[derive(Debug, Default)]
+struct Group {
+    rows: u64,
+    /// Those that may leave, by priority.
+    settled: BTreeSet<(u64, Place)>,
+}
+
+/// How many rows may be held, and the seed of their priorities.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub rows: u64,
+    pub background_rows: u64,
+    pub bytes: u64,
+    pub undo_rows: u64,
+    pub seed: u64,
+}
+
+impl Bounds {
+    pub fn of(header: &Header) -> Bounds {
+        let c = &header.creation;
+        let (rows, background_rows) = (u64::from(c.replay_rows), u64::from(c.background_rows));
+        Bounds { rows, background_rows, bytes: header.held_bytes_max(), undo_rows: u64::from(c.undo_rows), seed: c.seed }
+    }
+
+    /// A random number of the row, by SplitMix64 (Steele, Lea & Flood 2014).
+    fn priority(&self, id: u64) -> u64 {
+        let mut z = self.seed ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// True for the rows that judge a trained head: those flagged so, and one in eight by its id.
+    pub fn held_out(&self, id: u64, flags: RowFlags) -> bool {
+        flags.0 & RowFlags::HELD_OUT.0 != 0 || self.priority(!id).is_multiple_of(HELD_OUT_EVERY)
+    }
+}
+
+/// The index of the rows that replay holds.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub bounds: Bounds,
+    chunks: BTreeMap<u64, Vec<Entry>>,
+    groups: BTreeMap<Arc<LabelSet>, Group>,
+    classes: BTreeMap<ClassName, u64>,
+    /// The newest rows, by id: the undo horizon.
+    fresh: BTreeMap<u64, (Place, u32)>,
+    fresh_bytes: u64,
+    rows: u64,
+    background: u64,
+    bytes: u64,
+}
+
+impl Held {
+    pub fn new(bounds: Bounds) -> Held {
+        Held {
+            bounds,
+            chunks: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            fresh: BTreeMap::new(),
+            fresh_bytes: 0,
+            rows: 0,
+            background: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds the next row of chunk `sequence`.
+    pub fn push(&mut self, sequence: u64, id: u64, latent_at: u32, cost_bytes: u32, flags: RowFlags, labels: &LabelSet) {
+        let chunk = self.chunks.entry(sequence).or_default();
+        let place = Place { sequence, index: chunk.len() as u32 };
+        let labels = match self.groups.get_key_value(labels) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(labels.clone()),
+        };
+        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true });
+        for class in labels.positive() {
+            *self.classes.entry(class.clone()).or_default() += 1;
+        }
+        self.rows += 1;
+        self.background += u64::from(is_background(&labels));
+        self.bytes += u64::from(cost_bytes);
+        self.groups.entry(labels).or_default().rows += 1;
+        let replaced = self.fresh.insert(id, (place, cost_bytes)).map_or(0, |(_, bytes)| u64::from(bytes));
+        self.fresh_bytes = self.fresh_bytes + u64::from(cost_bytes) - replaced;
+    }
+
+    /// Lets a row leave; false when it is not held.
+    pub fn leave(&mut self, place: Place) -> bool {
+        let entry = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)).filter(|e| e.held);
+        let Some(entry) = entry else { return false };
+        entry.held = false;
+        let entry = entry.clone();
+        if self.fresh.get(&entry.id).is_some_and(|(p, _)| *p == place) {
+            self.fresh.remove(&entry.id);
+            self.fresh_bytes -= u64::from(entry.cost_bytes);
+        }
+        for class in entry.labels.positive() {
+            if let Some(n) = self.classes.get_mut(class) {
+                *n -= 1;
+                if *n == 0 {
+                    self.classes.remove(class);
+                }
+            }
+        }
+        self.rows -= 1;
+        self.background -= u64::from(is_background(&entry.labels));
+        self.bytes -= u64::from(entry.cost_bytes);
+        if let Some(group) = self.groups.get_mut(&entry.labels) {
+            group.rows -= 1;
+            group.settled.remove(&(self.bounds.priority(entry.id), place));
+            if group.rows == 0 {
+                self.groups.remove(&entry.labels);
+            }
+        }
+        true
+    }
+
+    /// Lets rows out of the undo horizon: those with an id that is more than its length before `next_row`, and the oldest
+    /// where the newest take more than half of the bytes.
+    pub fn settle(&mut self, next_row: u64) {
+        let first = next_row.saturating_sub(self.bounds.undo_rows);
+        while let Some((id, (place, cost_bytes))) = self.fresh.first_key_value().map(|(id, fresh)| (*id, *fresh)) {
+            if id >= first && self.fresh_bytes <= self.bounds.bytes / 2 {
+                break;
+            }
+            self.fresh.remove(&id);
+            self.fresh_bytes -= u64::from(cost_bytes);
+            let labels = self.entry(place).map(|e| Arc::clone(&e.labels));
+            if let Some(group) = labels.and_then(|l| self.groups.get_mut(&l)) {
+                group.settled.insert((self.bounds.priority(id), place));
+            }
+        }
+    }
+
+    /// The rows that must leave so that rows with `incoming` labels, of `incoming_bytes` in all, have room. Rows within the
+    /// undo horizon stay, so there may be fewer than wanted.
+    pub fn leaving(&self, incoming: &[&LabelSet], incoming_bytes: u64) -> Vec<Place> {
+        let over = |held: u64, incoming: u64, most: u64| (held + incoming).saturating_sub(most);
+        let new_background = incoming.iter().filter(|l| is_background(l)).count() as u64;
+        let new_rows = incoming.len() as u64 - new_background;
+        let bounds = &self.bounds;
+        let mut background = over(self.background, new_background, bounds.background_rows);
+        let mut rows = over(self.rows - self.background, new_rows, bounds.rows - bounds.background_rows);
+        let mut bytes = over(self.bytes, incoming_bytes, bounds.bytes);
+        if background + rows + bytes == 0 {
+            return Vec::new();
+        }
+        let mut counts = self.classes.clone();
+        for class in incoming.iter().flat_map(|l| l.positive()) {
+            *counts.entry(class.clone()).or_default() += 1;
+        }
+        let mut candidates: Vec<_> = self.groups.iter().map(|(l, g)| (l, g.rows, g.settled.iter().rev().peekable())).collect();
+        let mut left = Vec::new();
+        while background + rows + bytes > 0 {
+            // Background leaves for background; the rest, and what must go for its length, comes from the largest class.
+            let mut choice: Option<(u64, u64, usize)> = None;
+            for (i, (labels, group_rows, settled)) in candidates.iter_mut().enumerate() {
+                let Some((priority, _)) = settled.peek() else { continue };
+                let worth = match (is_background(labels), background > 0) {
+                    (true, true) => u64::MAX,
+                    (true, false) if rows > 0 => continue,
+                    (true, false) => 0,
+                    (false, _) if rows + bytes == 0 => continue,
+                    (false, _) => labels.positive().iter().filter_map(|c| counts.get(c)).min().copied().unwrap_or(*group_rows),
+                };
+                if choice.is_none_or(|(w, p, _)| (worth, *priority) > (w, p)) {
+                    choice = Some((worth, *priority, i));
+                }
+            }
+            let Some((_, _, i)) = choice else { break };
+            let (labels, group_rows, settled) = &mut candidates[i];
+            let Some((_, place)) = settled.next() else { break };
+            *group_rows -= 1;
+            labels.positive().iter().for_each(|c| {
+                counts.entry(c.clone()).and_modify(|n| *n -= 1);
+            });
+            let kind = if is_background(labels) { &mut background } else { &mut rows };
+            *kind = kind.saturating_sub(1);
+            bytes = bytes.saturating_sub(self.entry(*place).map_or(0, |e| u64::from(e.cost_bytes)));
+            left.push(*place);
+        }
+        left
+    }
+
+    /// The rows of a chunk in order, those that left among them.
+    pub fn rows_of(&self, sequence: u64) -> &[Entry] {
+        self.chunks.get(&sequence).map_or(&[], Vec::as_slice)
+    }
+
+    fn entry(&self, place: Place) -> Option<&Entry> {
+        self.rows_of(place.sequence).get(place.index as usize)
+    }
+
+    /// Places of held rows with their entries, by chunk and order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Place, &Entry)> {
+        let place = |sequence: u64, index: usize| Place { sequence, index: index as u32 };
+        let all = self.chunks.iter().flat_map(move |(s, rows)| rows.iter().enumerate().map(move |(i, e)| (place(*s, i), e)));
+        all.filter(|(_, e)| e.held)
+    }
+
+    /// Bytes that the held rows of a chunk would take if they had to move.
+    pub fn cost_bytes_of(&self, sequence: u64) -> u64 {
+        self.rows_of(sequence).iter().filter(|e| e.held).map(|e| u64::from(e.cost_bytes)).sum()
+    }
+
+    /// Forgets where the rows of a chunk without held rows were.
+    pub fn drop_chunk(&mut self, sequence: u64) {
+        self.chunks.remove(&sequence);
+    }
+
+    /// Number of held rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Id of the oldest row that undo still reaches; `None` when there is none.
+    pub fn oldest_undoable(&self) -> Option<u64> {
+        self.fresh.keys().next().copied()
+    }
+}
+
+fn is_background(labels: &LabelSet) -> bool {
+    labels.positive().is_empty() && labels.negative().is_empty()
+}

@@ -1,0 +1,251 @@
+//! Reading a chunk file that was closed by a power cut: what lies in which slot, how far the journal goes, what was being
+//! written behind it, and which sealed chunks are whole.
+
+use super::chunks::{CHUNK_EDGE_BYTES, Chunk, Chunks, Position, Records};
+use super::frame::{FRAME_LEN_BYTES, Kind, MAGIC};
+use super::record::{self, ALIGN_BYTES, Found, Link};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes of the first record that [`Chunks::survey`] looks at: as far as its generation and chain.
+const HEAD_LEN_BYTES: usize = FRAME_LEN_BYTES + 16;
+/// Bytes wiped at the start of a chunk that was being begun.
+const BEGUN_LEN_BYTES: usize = 2 * CHUNK_EDGE_BYTES;
+
+/// What the first bytes of a slot say.
+#[derive(Debug, Clone)]
+pub(super) enum Edge {
+    /// They cannot be read.
+    Unreadable,
+    /// The sequence they name, if they are whole, and the head of the first record.
+    Read { named: Option<u64>, head: [u8; HEAD_LEN_BYTES] },
+}
+
+impl Edge {
+    pub fn named(&self) -> Option<u64> {
+        match self {
+            Edge::Read { named, .. } => *named,
+            Edge::Unreadable => None,
+        }
+    }
+
+    fn head(&self) -> &[u8] {
+        match self {
+            Edge::Read { head, .. } => head,
+            Edge::Unreadable => &[],
+        }
+    }
+
+    /// The place of the first record, whose checksum is not looked at.
+    fn first(&self) -> Option<Link> {
+        let head = self.head();
+        let word = |at: usize| head.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
+        Some(Link { generation: word(FRAME_LEN_BYTES)?, chain: word(FRAME_LEN_BYTES + 8)? }).filter(|_| head[..4] == MAGIC)
+    }
+}
+
+/// What a scan of a journal found at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing was being written.
+    Clean,
+    /// Bytes of a record that was never acknowledged.
+    Torn,
+}
+
+impl Chunks {
+    /// Reads the first bytes of every slot.
+    ///
+    /// # Errors
+    /// `Corrupt` when a chunk belongs to another adapter.
+    pub(super) fn survey(&self) -> Result<Vec<Edge>> {
+        let mut first = [0u8; CHUNK_EDGE_BYTES + HEAD_LEN_BYTES];
+        let mut edge = |slot| {
+            if self.storage.read_at(self.start_of(slot), &mut first).is_err() {
+                return Ok(Edge::Unreadable);
+            }
+            let mut head = [0u8; HEAD_LEN_BYTES];
+            head.copy_from_slice(&first[CHUNK_EDGE_BYTES..]);
+            Ok(Edge::Read { named: self.named(&first)?, head })
+        };
+        (0..self.slots).map(&mut edge).collect()
+    }
+
+    /// Can a journal end there?
+    pub(super) fn admits(&self, position: Position) -> bool {
+        let offset = position.offset as usize;
+        (CHUNK_EDGE_BYTES..=self.chunk_len - CHUNK_EDGE_BYTES).contains(&offset)
+            && offset.is_multiple_of(ALIGN_BYTES)
+            && position.slot < self.slots
+            && position.sequence < u64::MAX - u64::from(self.slots) - 1
+    }
+
+    /// Follows the journal from `from`, whose record must be `next`, and hands each record with its place to `visit`, with
+    /// `false` those of the first chunk that lie before `from`. Leaves the end of the journal behind the last whole record.
+    /// The chain alone decides, so the damaged first bytes of a chunk lose nothing.
+    ///
+    /// # Errors
+    /// What `visit` returns; `Mismatch` when a newer version wrote a record; `Storage` when a chunk cannot be read.
+    pub(super) fn follow(
+        &mut self,
+        edges: &[Edge],
+        from: Position,
+        next: Link,
+        visit: &mut dyn FnMut(Position, &Found<'_>, bool) -> Result<()>,
+    ) -> Result<()> {
+        let (mut position, mut next, mut buffer) = (from, next, Vec::new());
+        loop {
+            let bytes = self.raw(position.slot, &mut buffer)?;
+            let offset = position.offset as usize;
+            let (mut damaged, mut rows) = (false, 0);
+            if offset > CHUNK_EDGE_BYTES {
+                let before = || Records { bytes, offset: CHUNK_EDGE_BYTES, limit: offset, next: None };
+                let mut all = before();
+                (&mut all).for_each(drop);
+                damaged = all.offset != offset || all.next != Some(next);
+                for (at, found) in before().filter(|_| !damaged) {
+                    rows += rows_in(&found);
+                    visit(Position { offset: at, ..position }, &found, false)?;
+                }
+            }
+            let mut records = self.records_in(bytes, offset, Some(next));
+            for (at, found) in &mut records {
+                rows += rows_in(&found);
+                visit(Position { offset: at, ..position }, &found, true)?;
+            }
+            if let Err(e) = record::decode(bytes.get(records.offset..records.limit).unwrap_or_default())
+                && e.kind() == ErrorKind::Mismatch
+            {
+                return Err(e);
+            }
+            next = records.next.unwrap_or(next);
+            position.offset = records.offset as u32;
+            (self.end, self.next, self.rows_in_open, self.open_damaged) = (position, next, rows as u32, damaged);
+            let Some(slot) = self.slot_of_next(edges) else { return Ok(()) };
+            let bytes = self.raw(slot, &mut buffer)?;
+            if self.records_in(bytes, CHUNK_EDGE_BYTES, Some(next)).next().is_none() {
+                return Ok(());
+            }
+            let whole = Some((position.offset, next)).filter(|_| !damaged);
+            self.keep(position.sequence, Chunk { slot: position.slot, whole })?;
+            position = Position { sequence: position.sequence + 1, offset: CHUNK_EDGE_BYTES as u32, slot };
+        }
+    }
+
+    /// Where the chunk behind the end lies: it says so, or its first bytes are damaged and its first record follows the last.
+    fn slot_of_next(&self, edges: &[Edge]) -> Option<u32> {
+        let wanted = self.end.sequence + 1;
+        let named = edges.iter().position(|e| e.named() == Some(wanted));
+        let unnamed = || edges.iter().position(|e| e.named().is_none() && e.first() == Some(self.next));
+        named.or_else(unnamed).map(|slot| slot as u32)
+    }
+
+    /// After [`Chunks::follow`]: was something being written behind the end?
+    ///
+    /// # Errors
+    /// `Corrupt` when what is missing had been durable: a chunk is begun only behind durable ones.
+    pub(super) fn tail(&self, edges: &[Edge]) -> Result<Tail> {
+        let mut buffer = Vec::new();
+        let bytes = self.raw(self.end.slot, &mut buffer)?;
+        let end = self.end.offset as usize;
+        let seal = self.seal_of(bytes, self.end.sequence);
+        let newest = edges.iter().filter_map(Edge::named).max();
+        let mut lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
+        let later = |link: Link| link.generation >= self.next.generation;
+        let rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES);
+        let whole = rest.filter_map(|at| record::decode(&bytes[at..self.chunk_len - CHUNK_EDGE_BYTES]).ok());
+        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || whole.into_iter().any(|f| later(f.link));
+        for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
+            begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
+            if edge.first().is_some_and(later) {
+                let mut buffer = Vec::new();
+                let bytes = self.raw(slot as u32, &mut buffer)?;
+                let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next();
+                begun |= first.is_some();
+                // The very next one is whole where only its chunk's first bytes were torn away.
+                lost |= first.is_some_and(|(_, f)| f.link.generation > self.next.generation);
+            }
+        }
+        if lost {
+            return Err(Error::new(ErrorKind::Corrupt, "a record in the middle of the journal is damaged")
+                .at(format!("chunk {}, byte {end}", self.end.sequence))
+                .expected(format!("generation {}", self.next.generation))
+                .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
+        }
+        Ok(if begun { Tail::Torn } else { Tail::Clean })
+    }
+
+    /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
+    /// that is equal to the one it once followed; and writes the first bytes of the open chunk again if they are damaged.
+    ///
+    /// # Errors
+    /// `Storage` when a write or sync fails.
+    pub(super) fn mend(&mut self, edges: &[Edge], tail: Tail) -> Result<()> {
+        let start = self.start_of(self.end.slot);
+        let begun = self.end.offset as usize > CHUNK_EDGE_BYTES;
+        let nameless = begun && edges[self.end.slot as usize].named() != Some(self.end.sequence);
+        if nameless {
+            self.storage.write_at(start, &self.opening()?)?;
+        }
+        if tail == Tail::Torn {
+            for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
+                let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
+                if later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1) {
+                    self.storage.write_at(self.start_of(slot as u32), &[0; BEGUN_LEN_BYTES])?;
+                }
+            }
+            let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
+            self.storage.write_at(start + u64::from(self.end.offset), &rest)?;
+        }
+        if nameless || tail == Tail::Torn { self.storage.sync() } else { Ok(()) }
+    }
+
+    /// Looks at the sealed chunk `sequence` in `slot`, keeps it, and hands its records to `visit` when it is whole: each has
+    /// its checksum, and the last is where the seal says or, the seal being lost, what the first of `follower` is linked to.
+    /// Returns whether it is.
+    ///
+    /// # Errors
+    /// What `visit` returns.
+    pub(super) fn admit(
+        &mut self,
+        sequence: u64,
+        slot: u32,
+        follower: Option<&Edge>,
+        visit: &mut dyn FnMut(u32, &Found<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let mut buffer = Vec::new();
+        let mut whole = None;
+        // What cannot be read is damaged: the checkpoint covers it.
+        if let Ok(bytes) = self.raw(slot, &mut buffer) {
+            let mut all = self.records_in(bytes, CHUNK_EDGE_BYTES, None);
+            (&mut all).for_each(drop);
+            let (end, next) = (all.offset, all.next);
+            let sealed = self.seal_of(bytes, sequence);
+            let by_seal = sealed.is_some_and(|s| s.used_bytes as usize == end);
+            let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
+            if by_seal || by_chain {
+                let records = Records { bytes, offset: CHUNK_EDGE_BYTES, limit: end, next: None };
+                for (at, found) in records {
+                    visit(at, &found)?;
+                }
+                whole = next.map(|next| (end as u32, next));
+            }
+        }
+        self.keep(sequence, Chunk { slot, whole })?;
+        Ok(whole.is_some())
+    }
+}
+
+/// True when `bytes` begin like the record that would follow: two of magic, generation and chain are its own, so that
+/// damage to any one of them does not hide it. A stale record has the magic alone.
+fn begins_record(bytes: &[u8], next: Link) -> bool {
+    let at = |from: usize, wanted: &[u8]| bytes.get(from..from + wanted.len()) == Some(wanted);
+    let signs = [at(0, &MAGIC), at(FRAME_LEN_BYTES, &next.generation.to_le_bytes()), at(FRAME_LEN_BYTES + 8, &next.chain.to_le_bytes())];
+    signs.into_iter().filter(|s| *s).count() >= 2
+}
+
+/// Rows that a record adds to its chunk.
+pub(super) fn rows_in(found: &Found<'_>) -> usize {
+    let held = matches!(found.kind, Kind::Learn | Kind::Relabel | Kind::Carry);
+    let count = found.payload.get(4..8).filter(|_| held);
+    count.map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
+}

@@ -1,0 +1,266 @@
+//! Writing an adapter anew: its statistics and held rows go into a new set of files beside the old one, and the header
+//! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
+//! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::adapter::{Access, Adapter, Recovery};
+use super::chunks::{CHUNK_EDGE_BYTES, Chunks, Position, Records};
+use super::contents::Contents;
+use super::folder::{remove_all, write_header};
+use super::frame::Kind;
+use super::header::{Creation, Header};
+use super::journal::rows_in;
+use super::record::{self, Draft, Learned};
+use super::state::{OriginState, Root, StateFile};
+use super::storage::Folder;
+use crate::learn::{Block, BlockKind, ClassName, LabelSet, Origin};
+use crate::{Error, ErrorKind, Result};
+
+/// Blocks by origin and kind.
+pub(super) type Statistics = BTreeMap<(Origin, BlockKind), Block>;
+/// Rows that were counted and are no more, by class; background under no name.
+pub type Loss = BTreeMap<Option<ClassName>, u64>;
+
+/// Everything that goes into a new set of files, save for the rows.
+pub(super) struct Anew {
+    pub creation: Creation,
+    pub statistics: Statistics,
+    pub origins: Vec<OriginState>,
+}
+
+impl Adapter {
+    /// Writes the adapter anew with its held rows packed together. Never needed to stay within bounds.
+    ///
+    /// # Errors
+    /// `Storage` when there is no room for a second set of files.
+    pub fn compact(&mut self) -> Result<()> {
+        self.check_writable()?;
+        self.sync()?;
+        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        self.give_way_to(next)
+    }
+
+    /// Rewrites an adapter of an older format.
+    pub(super) fn migrate(&mut self) -> Result<()> {
+        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        self.give_way_to(next)
+    }
+
+    /// Forgets a class without a trace: the statistics are summed anew from the held rows that are not of it, in new files,
+    /// and the old ones are removed. Rows of other classes that had left replay are lost with it; they are counted in what is
+    /// returned. [`Adapter::loss_of_forgetting_hard`] tells before.
+    ///
+    /// # Errors
+    /// `Input` when there is no such class; `Storage` when there is no room for a second set of files.
+    pub fn forget_hard(&mut self, class: &ClassName) -> Result<Loss> {
+        self.check_writable()?;
+        self.check_known(class)?;
+        self.strip(class)?;
+        let (statistics, loss) = self.without(class)?;
+        let next = self.anew(Anew { statistics, ..self.as_it_is() }, |sink| {
+            self.rows(|mut learned| {
+                let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
+                learned.retain(&keep, self.dim());
+                sink(learned)
+            })
+        })?;
+        self.give_way_to(next)?;
+        Ok(loss)
+    }
+
+    /// What forgetting `class` hard would cost: rows of other classes that are counted and not held.
+    ///
+    /// # Errors
+    /// `Input` when there is no such class; those of reading the rows.
+    pub fn loss_of_forgetting_hard(&self, class: &ClassName) -> Result<Loss> {
+        self.check_known(class)?;
+        Ok(self.without(class)?.1)
+    }
+
+    /// Goes back to the checkpoint of `generation`, one of [`Adapter::generations`]: what was learned later is gone, the
+    /// generation grows on. The device goes on as the new incarnation `incarnation`, since others may have received what is
+    /// taken back.
+    ///
+    /// # Errors
+    /// `Input` when there is no such checkpoint; `Storage` when there is no room for a second set of files.
+    pub fn roll_back(&mut self, generation: u64, incarnation: u64) -> Result<Loss> {
+        self.check_writable()?;
+        self.sync()?;
+        let root = self.state.kept().find(|r| r.generation == generation).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Input, "there is no checkpoint of this generation")
+                .at(self.folder.path().display())
+                .expected(format!("one of {:?}", self.generations()))
+                .found(generation)
+        })?;
+        let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
+        for chunk in &listed {
+            self.records_before(&root, chunk.sequence, chunk.slot, &mut |at, found| older.hold_found(at, found))?;
+            older.let_leave(chunk);
+        }
+        let loss = difference(&self.contents.blocks, &older.blocks);
+        let own = Origin { incarnation, ..self.origin() };
+        let mut origins: Vec<OriginState> = root.origins.iter().map(|o| OriginState { own: false, ..o.clone() }).collect();
+        origins.push(OriginState { origin: own, generation: 0, parity: None, own: true });
+        let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
+        let creation = Creation { max_origins, ..self.header.creation.clone() };
+        let statistics = std::mem::take(&mut older.blocks);
+        self.contents.sources = older.sources.clone();
+        let next = self.anew(Anew { creation, statistics, origins }, |sink| {
+            for chunk in &listed {
+                let mut first = 0;
+                let entries = older.held.rows_of(chunk.sequence);
+                self.records_before(&root, chunk.sequence, chunk.slot, &mut |_, found| {
+                    let keep: Vec<bool> = entries.iter().skip(first).take(rows_in(found)).map(|e| e.held).collect();
+                    first += rows_in(found);
+                    if keep.contains(&true) {
+                        let mut learned = record::decode_rows(found.payload, self.dim(), self.header.creation.bits, self.header.format)?;
+                        learned.retain(&keep, self.dim());
+                        sink(learned)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })?;
+        self.give_way_to(next)?;
+        Ok(loss)
+    }
+
+    /// Generations that [`Adapter::roll_back`] can go back to, newest first.
+    pub fn generations(&self) -> Vec<u64> {
+        self.state.kept().map(|r| r.generation).collect()
+    }
+
+    /// The records of a chunk that `root` covers, if it still lies in its slot.
+    fn records_before(
+        &self,
+        root: &Root,
+        sequence: u64,
+        slot: u32,
+        visit: &mut dyn FnMut(Position, &record::Found<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut buffer = Vec::new();
+        let bytes = self.chunks.raw(slot, &mut buffer)?;
+        let there = sequence == self.chunks.end.sequence || self.chunks.sealed.contains_key(&sequence);
+        let limit = match sequence == root.journal.sequence {
+            true => root.journal.offset as usize,
+            false => self.chunks.sealed.get(&sequence).and_then(|c| c.whole).map_or(0, |(end, _)| end as usize),
+        };
+        if !there {
+            return Ok(());
+        }
+        let mut records = Records { bytes, offset: CHUNK_EDGE_BYTES, limit, next: None };
+        records.try_for_each(|(offset, found)| visit(Position { sequence, offset, slot }, &found))
+    }
+
+    fn as_it_is(&self) -> Anew {
+        let (creation, statistics) = (self.header.creation.clone(), self.contents.blocks.clone());
+        Anew { creation, statistics, origins: self.origins.clone() }
+    }
+
+    /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
+    fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
+        let mut sums = Contents::of(&self.header);
+        self.rows(|mut learned| {
+            let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
+            learned.retain(&keep, self.dim());
+            sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
+        })?;
+        let mut loss = difference(&self.contents.blocks, &sums.blocks);
+        loss.remove(&Some(class.clone()));
+        Ok((sums.blocks, loss))
+    }
+
+    /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
+    fn anew(&self, anew: Anew, feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>) -> Result<Adapter> {
+        let mut header = Header::new(anew.creation, self.header.adapter_id)?;
+        header.epoch =
+            self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
+        let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
+        let made = Adapter::fill(Arc::clone(&self.folder), header, anew.statistics, anew.origins, &self.contents, feed);
+        if made.is_err() {
+            // The old adapter stands; what was begun is only in the way.
+            let _ = remove_all(&*self.folder, |name| name == chunk_file || name == state_file);
+        }
+        made
+    }
+
+    fn fill(
+        folder: Arc<dyn Folder>,
+        header: Header,
+        statistics: Statistics,
+        origins: Vec<OriginState>,
+        before: &Contents,
+        feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>,
+    ) -> Result<Adapter> {
+        let chunks = folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?;
+        let state = folder.create(&header.state_file(), header.state_file_len_bytes())?;
+        let mut contents = Contents::of(&header);
+        contents.changed = statistics.keys().copied().collect();
+        (contents.blocks, contents.sources, contents.next_row) = (statistics, before.sources.clone(), before.next_row);
+        contents.generation = before.generation + 1;
+        let mut chunks = Chunks::new(chunks, &header, true)?;
+        chunks.next = contents.next();
+        let state = StateFile::load(state, &header)?;
+        let (access, recovery) = (Access::Write, Recovery::Clean);
+        let (unsynced, failed, damaged_chunks) = (false, false, 0);
+        let mut next =
+            Adapter { folder, header, access, lock: None, chunks, state, contents, origins, unsynced, failed, recovery, damaged_chunks };
+        let dim = next.dim();
+        feed(&mut |learned| {
+            let draft = Draft {
+                kind: Kind::Carry,
+                batch: learned.batch.clone(),
+                rows: learned.new_rows(dim),
+                before: Vec::new(),
+                left: Vec::new(),
+            };
+            if draft.rows.is_empty() { Ok(()) } else { next.commit(draft) }
+        })?;
+        // Twice, each with bytes of its own, so that one of them may be damaged.
+        for _ in 0..2 {
+            next.contents.changed = next.contents.blocks.keys().copied().collect();
+            next.checkpoint()?;
+        }
+        Ok(next)
+    }
+
+    /// Lets the new set of files be the adapter, and removes the old one.
+    fn give_way_to(&mut self, mut next: Adapter) -> Result<()> {
+        // From here on a failure leaves open which of the two the disk has.
+        self.failed = true;
+        write_header(&*self.folder, &next.header)?;
+        let old = [self.header.chunk_file(), self.header.state_file()];
+        next.lock = self.lock.take();
+        next.recovery = self.recovery;
+        *self = next;
+        remove_all(&*self.folder, |name| old.iter().any(|o| o == name))
+    }
+}
+
+/// True when the labels name the class, as heard or as not heard.
+pub(super) fn names(labels: &LabelSet, class: &ClassName) -> bool {
+    labels.positive().contains(class) || labels.negative().contains(class)
+}
+
+/// Rows by class that `before` counts and `after` does not.
+fn difference(before: &Statistics, after: &Statistics) -> Loss {
+    let by_class = |statistics: &Statistics| {
+        let mut rows = Loss::new();
+        for ((_, kind), block) in statistics {
+            if *kind == BlockKind::Background {
+                *rows.entry(None).or_default() += block.rows();
+            }
+            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n);
+        }
+        rows
+    };
+    let after = by_class(after);
+    let lost = by_class(before).into_iter().map(|(class, n)| {
+        let left = n.saturating_sub(after.get(&class).copied().unwrap_or(0));
+        (class, left)
+    });
+    lost.filter(|(_, n)| *n > 0).collect()
+}
