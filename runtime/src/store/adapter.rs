@@ -13,6 +13,7 @@ use super::chunks::Chunks;
 use super::contents::Contents;
 use super::header::Header;
 use super::record::{self, Learned, RowFlags};
+use super::rewrite::Anew;
 use super::state::{ChunkRows, NewPart, OriginState, Part, Root, StateFile};
 use super::storage::Folder;
 use crate::latent::{Quantiser, SpaceId};
@@ -271,6 +272,23 @@ impl Adapter {
             }
         }
         Ok(hash.finalize().into())
+    }
+
+    /// The blocks of each origin and kind.
+    pub fn blocks(&self) -> impl Iterator<Item = (Origin, &Block)> {
+        self.contents.blocks.iter().map(|((origin, _), block)| (*origin, block))
+    }
+
+    /// Everything but the rows, as it would go into a new set of files.
+    pub fn as_it_is(&self) -> Anew {
+        Anew {
+            creation: self.header.creation.clone(),
+            statistics: self.contents.blocks.clone(),
+            origins: self.origin_states(),
+            sources: self.contents.sources.pairs().collect(),
+            next_row: self.contents.next_row,
+            generation: self.generation() + 1,
+        }
     }
 
     /// Digests of the recordings remembered as taught, wholly or in part.

@@ -28,18 +28,7 @@ impl Adapter {
     /// when something is there already, `Busy` when another process is just making it.
     pub fn create(folder: &Path, creation: Creation, adapter_id: [u8; 16]) -> Result<Adapter> {
         let header = Header::new(creation, adapter_id)?;
-        if folder.exists() && !folder.is_dir() {
-            return Err(occupied(folder));
-        }
-        let was_there = folder.is_dir();
-        let disk = DiskFolder::new(folder);
-        disk.make()?;
-        let made = Adapter::create_in(Arc::new(disk), header);
-        if made.is_err() && !was_there {
-            // Fails when another process has made something there meanwhile, which then stays.
-            let _ = std::fs::remove_dir(folder);
-        }
-        made
+        Adapter::make_folder(folder, |disk| Adapter::create_in(disk, header))
     }
 
     /// As [`Adapter::create`], in any folder.
@@ -47,21 +36,41 @@ impl Adapter {
     /// # Errors
     /// As [`Adapter::create`].
     pub fn create_in(folder: Arc<dyn Folder>, header: Header) -> Result<Adapter> {
+        Adapter::build_in(folder, header, |folder, header| {
+            let files = [(header.chunk_file(), header.chunk_file_len_bytes()), (header.state_file(), header.state_file_len_bytes())];
+            files.iter().try_for_each(|(name, len_bytes)| folder.create(name, *len_bytes)?.sync())
+        })
+    }
+
+    /// Makes the folder, and lets it be as it was when `make` fails.
+    pub(super) fn make_folder(path: &Path, make: impl FnOnce(Arc<dyn Folder>) -> Result<Adapter>) -> Result<Adapter> {
+        if path.exists() && !path.is_dir() {
+            return Err(occupied(path));
+        }
+        let was_there = path.is_dir();
+        let disk = DiskFolder::new(path);
+        disk.make()?;
+        let made = make(Arc::new(disk));
+        if made.is_err() && !was_there {
+            // Fails when another process has made something there meanwhile, which then stays.
+            let _ = std::fs::remove_dir(path);
+        }
+        made
+    }
+
+    /// Makes the files of a new adapter by `build`, then its header, and opens it.
+    pub(super) fn build_in(
+        folder: Arc<dyn Folder>,
+        header: Header,
+        build: impl FnOnce(&Arc<dyn Folder>, &Header) -> Result<()>,
+    ) -> Result<Adapter> {
         let names = folder.names()?;
         if names.iter().any(|n| n == HEADER || !is_own(n)) {
             return Err(occupied(folder.path()));
         }
         let lock = folder.lock(LOCK)?;
-        let built = remove_all(&*folder, |name| name != LOCK).and_then(|()| {
-            drop(folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?);
-            drop(folder.create(&header.state_file(), header.state_file_len_bytes())?);
-            for (name, len_bytes) in
-                [(header.chunk_file(), header.chunk_file_len_bytes()), (header.state_file(), header.state_file_len_bytes())]
-            {
-                folder.open(&name, len_bytes, true)?.sync()?;
-            }
-            write_header(&*folder, &header)
-        });
+        let built =
+            remove_all(&*folder, |name| name != LOCK).and_then(|()| build(&folder, &header)).and_then(|()| write_header(&*folder, &header));
         if let Err(e) = built {
             // What was begun goes again; that it could not be made is what matters to tell.
             let _ = remove_all(&*folder, |_| true);

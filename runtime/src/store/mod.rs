@@ -30,4 +30,5 @@ mod v1;
 pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
 pub use header::{Creation, Header};
 pub use record::{Batch, Learned, NewRow, RowFlags};
-pub use rewrite::Loss;
+pub use rewrite::{Anew, Loss, Sink, Statistics};
+pub use state::OriginState;

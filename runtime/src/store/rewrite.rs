@@ -3,6 +3,7 @@
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::adapter::{Access, Adapter, Recovery};
@@ -19,18 +20,49 @@ use crate::learn::{Block, BlockKind, ClassName, LabelSet, Origin};
 use crate::{Error, ErrorKind, Result};
 
 /// Blocks by origin and kind.
-pub(super) type Statistics = BTreeMap<(Origin, BlockKind), Block>;
+pub type Statistics = BTreeMap<(Origin, BlockKind), Block>;
 /// Rows that were counted and are no more, by class; background under no name.
 pub type Loss = BTreeMap<Option<ClassName>, u64>;
 
+/// Takes the rows that go into a new set of files, record by record.
+pub type Sink<'a> = &'a mut dyn FnMut(Learned) -> Result<()>;
+
 /// Everything that goes into a new set of files, save for the rows.
-pub(super) struct Anew {
+#[derive(Debug, Clone)]
+pub struct Anew {
+    /// What it is bound to, and its bounds.
     pub creation: Creation,
+    /// Blocks by origin and kind.
     pub statistics: Statistics,
+    /// The origins of the blocks, and the one that learns on.
     pub origins: Vec<OriginState>,
+    /// Recordings known as taught, oldest first, with their rows so far; all ones when taught to the end.
+    pub sources: Vec<(u64, u64)>,
+    /// Id of the next row.
+    pub next_row: u64,
+    /// The generation that it begins with.
+    pub generation: u64,
 }
 
 impl Adapter {
+    /// Creates an adapter in `folder`, which must not exist or be empty, with all of `anew` and the rows that `feed` hands
+    /// out, which are held and counted already; opened for writing.
+    ///
+    /// # Errors
+    /// Those of [`Adapter::create`] and of `feed`; `Limit` when there are more rows than the bounds allow.
+    pub fn import(folder: &Path, adapter_id: [u8; 16], anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+        let header = Header::new(anew.creation.clone(), adapter_id)?;
+        Adapter::make_folder(folder, |disk| Adapter::import_in(disk, header, anew, feed))
+    }
+
+    /// As [`Adapter::import`], in any folder.
+    ///
+    /// # Errors
+    /// As [`Adapter::import`].
+    pub fn import_in(folder: Arc<dyn Folder>, header: Header, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+        Adapter::build_in(folder, header, |folder, header| Adapter::fill(Arc::clone(folder), header.clone(), anew, feed).map(drop))
+    }
+
     /// Writes the adapter anew with its held rows packed together. Never needed to stay within bounds.
     ///
     /// # Errors
@@ -105,9 +137,8 @@ impl Adapter {
         origins.push(OriginState { origin: own, generation: 0, parity: None, own: true });
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
-        let statistics = std::mem::take(&mut older.blocks);
-        self.contents.sources = older.sources.clone();
-        let next = self.anew(Anew { creation, statistics, origins }, |sink| {
+        let (statistics, sources) = (std::mem::take(&mut older.blocks), older.sources.pairs().collect());
+        let next = self.anew(Anew { creation, statistics, origins, sources, ..self.as_it_is() }, |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
@@ -155,11 +186,6 @@ impl Adapter {
         records.try_for_each(|(offset, found)| visit(Position { sequence, offset, slot }, &found))
     }
 
-    fn as_it_is(&self) -> Anew {
-        let (creation, statistics) = (self.header.creation.clone(), self.contents.blocks.clone());
-        Anew { creation, statistics, origins: self.origins.clone() }
-    }
-
     /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
     fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
         let mut sums = Contents::of(&self.header);
@@ -174,12 +200,12 @@ impl Adapter {
     }
 
     /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
-    fn anew(&self, anew: Anew, feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>) -> Result<Adapter> {
-        let mut header = Header::new(anew.creation, self.header.adapter_id)?;
+    fn anew(&self, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+        let mut header = Header::new(anew.creation.clone(), self.header.adapter_id)?;
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
         let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
-        let made = Adapter::fill(Arc::clone(&self.folder), header, anew.statistics, anew.origins, &self.contents, feed);
+        let made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
         if made.is_err() {
             // The old adapter stands; what was begun is only in the way.
             let _ = remove_all(&*self.folder, |name| name == chunk_file || name == state_file);
@@ -187,36 +213,34 @@ impl Adapter {
         made
     }
 
-    fn fill(
-        folder: Arc<dyn Folder>,
-        header: Header,
-        statistics: Statistics,
-        origins: Vec<OriginState>,
-        before: &Contents,
-        feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>,
-    ) -> Result<Adapter> {
+    /// Makes the files of `header` and what goes into them; they are an adapter once the header is written.
+    pub(super) fn fill(folder: Arc<dyn Folder>, header: Header, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
         let chunks = folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?;
         let state = folder.create(&header.state_file(), header.state_file_len_bytes())?;
         let mut contents = Contents::of(&header);
-        contents.changed = statistics.keys().copied().collect();
-        (contents.blocks, contents.sources, contents.next_row) = (statistics, before.sources.clone(), before.next_row);
-        contents.generation = before.generation + 1;
+        anew.sources.iter().for_each(|(source, rows)| contents.sources.know(*source, *rows));
+        (contents.blocks, contents.next_row, contents.generation) = (anew.statistics, anew.next_row, anew.generation);
         let mut chunks = Chunks::new(chunks, &header, true)?;
         chunks.next = contents.next();
         let state = StateFile::load(state, &header)?;
-        let (access, recovery) = (Access::Write, Recovery::Clean);
-        let (unsynced, failed, damaged_chunks) = (false, false, 0);
-        let mut next =
-            Adapter { folder, header, access, lock: None, chunks, state, contents, origins, unsynced, failed, recovery, damaged_chunks };
+        let mut next = Adapter {
+            folder,
+            header,
+            access: Access::Write,
+            lock: None,
+            chunks,
+            state,
+            contents,
+            origins: anew.origins,
+            unsynced: false,
+            failed: false,
+            recovery: Recovery::Clean,
+            damaged_chunks: 0,
+        };
         let dim = next.dim();
         feed(&mut |learned| {
-            let draft = Draft {
-                kind: Kind::Carry,
-                batch: learned.batch.clone(),
-                rows: learned.new_rows(dim),
-                before: Vec::new(),
-                left: Vec::new(),
-            };
+            let (batch, rows) = (learned.batch.clone(), learned.new_rows(dim));
+            let draft = Draft { kind: Kind::Carry, batch, rows, before: Vec::new(), left: Vec::new() };
             if draft.rows.is_empty() { Ok(()) } else { next.commit(draft) }
         })?;
         // Twice, each with bytes of its own, so that one of them may be damaged.

@@ -39,6 +39,18 @@ impl Sources {
         }
     }
 
+    /// Every recording with its rows so far, the longest known first.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.order.iter().map(|s| (*s, self.rows.get(s).copied().unwrap_or(0)))
+    }
+
+    /// Takes in a recording with its rows so far, as [`Sources::pairs`] gives them.
+    pub(super) fn know(&mut self, source: u64, rows: u64) {
+        if self.rows.insert(source, rows).is_none() {
+            self.order.push_back(source);
+        }
+    }
+
     /// Forgets that a recording was taught, so that it can be taught again.
     pub(super) fn forget(&mut self, source: u64) {
         if self.rows.remove(&source).is_some() {
@@ -65,17 +77,13 @@ impl Sources {
 
     /// Recording and rows so far (or all ones when finished), the longest known first: little-endian u64 each.
     pub(super) fn encode(&self) -> Vec<u8> {
-        self.order.iter().flat_map(|s| [*s, self.rows.get(s).copied().unwrap_or(0)]).flat_map(u64::to_le_bytes).collect()
+        self.pairs().flat_map(|(source, rows)| [source, rows]).flat_map(u64::to_le_bytes).collect()
     }
 
     pub(super) fn restore(&mut self, bytes: &[u8]) {
         let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap_or_default());
         (self.order, self.rows) = (VecDeque::new(), HashMap::new());
-        for pair in bytes.chunks_exact(16) {
-            if self.rows.insert(word(&pair[..8]), word(&pair[8..])).is_none() {
-                self.order.push_back(word(&pair[..8]));
-            }
-        }
+        bytes.chunks_exact(16).for_each(|pair| self.know(word(&pair[..8]), word(&pair[8..])));
     }
 }
 
