@@ -1,7 +1,7 @@
 """Independent numpy implementation of the heads of `wheatear lab run`, to compare on identical splits.
 
     wheatear lab run --embeddings FILE.npz --splits SPLITS.json --naive-lr 0.05 --latent-bits 8
-    python reference_heads.py FILE.npz SPLITS.json [--bits 8] [--classes-per-task 2] [--chunk-rows 16] [--naive-lr 0.05] [--offline]
+    python reference_heads.py FILE.npz SPLITS.json [--bits 8|f32] [--classes-per-task 2] [--chunk-rows 16] [--naive-lr 0.05] [--offline]
 
 Prints one JSON object: accuracy of each head (mean over classes, then over runs), standard deviation, and the runs. Nothing
 here shares code or algorithms with the Rust side: means and scatter are updated row by row in floating point and inverted
@@ -21,10 +21,12 @@ def load(path):
 
 
 def quantised(x, train, bits):
-    """Values of symmetric latents whose range per dimension comes from the training rows."""
+    """Values of symmetric latents whose range per dimension comes from the training rows; unchanged for `f32`."""
+    if bits == "f32":
+        return x
     top = np.percentile(np.abs(x[train]), 99.9, axis=0)
     top = np.maximum(top, 0.5 * np.median(top)) * 1.5
-    limit = 2 ** (bits - 1) - 1
+    limit = 2 ** (int(bits) - 1) - 1
     step = top / limit
     return np.clip(np.round(x / step), -limit, limit) * step
 
@@ -141,7 +143,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("npz")
     args.add_argument("splits")
-    args.add_argument("--bits", type=int, default=8)
+    args.add_argument("--bits", default="8")
     args.add_argument("--classes-per-task", type=int, default=2)
     args.add_argument("--chunk-rows", type=int, default=16)
     args.add_argument("--naive-lr", type=float, default=0.05)

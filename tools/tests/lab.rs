@@ -1,4 +1,4 @@
-//! `wheatear lab run` as a program, on the committed real latents.
+//! `wheatear lab run` and `lab bits` as programs, on the committed real latents.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -30,8 +30,12 @@ fn write_npz(path: &Path) {
 }
 
 fn lab(folder: &Path, args: &[&str]) -> Output {
+    lab_command("run", folder, args)
+}
+
+fn lab_command(command: &str, folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wheatear"))
-        .args(["lab", "run", "--embeddings", "clips.npz"])
+        .args(["lab", command, "--embeddings", "clips.npz"])
         .args(args)
         .current_dir(folder)
         .output()
@@ -88,4 +92,44 @@ fn sixteen_bits_and_eight_agree_and_unknown_settings_are_refused() {
     let bad = lab(folder.path(), &[]);
     assert_eq!(bad.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&bad.stderr).contains("not an npz file"));
+}
+
+#[test]
+fn each_width_is_paired_with_unquantised_embeddings_on_the_splits_of_a_whole_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let json = |command: &str, args: &[&str]| -> Value {
+        let out = lab_command(command, folder.path(), &[args, &["--splits", "s.json", "--json"]].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let bits = json("bits", &["--head", "ncm,slda,ncm", "--folds", "2", "--seeds", "1", "--latent-bits", "8,4,8,f32"]);
+    let of = |head: &str, width: Value| bits.as_array().unwrap().iter().find(|r| r["head"] == head && r["latent_bits"] == width).unwrap();
+    assert_eq!(bits.as_array().unwrap().len(), 6, "heads and widths that are named twice are measured once, f32 always");
+    for width in ["f32", "8", "4"] {
+        let whole = json("run", &["--head", "ncm,slda", "--latent-bits", width]);
+        let key: Value = width.parse::<u8>().map_or_else(|_| width.into(), Value::from);
+        for result in whole.as_array().unwrap() {
+            let found = of(result["head"].as_str().unwrap(), key.clone());
+            assert_eq!(found["accuracy"], result["accuracy"], "{width}");
+            assert_eq!(result["settings"]["latent_bits"], key);
+        }
+    }
+    for head in ["ncm", "slda"] {
+        let mean = |r: &Value| r["accuracy"]["mean"].as_f64().unwrap();
+        let (base, eight, four) = (of(head, "f32".into()), of(head, 8.into()), of(head, 4.into()));
+        let difference = &eight["minus_f32_points"];
+        assert!((difference["mean"].as_f64().unwrap() - 100.0 * (mean(eight) - mean(base))).abs() < 1e-9);
+        assert!(difference["low"].as_f64() <= difference["mean"].as_f64() && difference["mean"].as_f64() <= difference["high"].as_f64());
+        assert_eq!((eight["target_points"].as_f64(), eight["verdict"].is_string()), (Some(-0.3), true));
+        assert!(base["minus_f32_points"].is_null() && four["verdict"].is_null() && four["minus_f32_points"].is_object());
+        assert!(four["lost_rows"].is_u64() && four["won_rows"].is_u64() && four["tested_rows"] == 133);
+        assert_eq!(eight["settings"]["scale_source"], "each run's training rows");
+    }
+    let table = lab_command("bits", folder.path(), &["--head", "ncm", "--splits", "s.json"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert_eq!(table.lines().filter(|l| l.starts_with("ncm ")).count(), 6, "{table}");
+    for (wrong, code) in [(["--latent-bits", "3"], 2), (["--head", "naive"], 2), (["--scales", "manifest"], 6)] {
+        assert_eq!(lab_command("bits", folder.path(), &wrong).status.code(), Some(code), "{wrong:?}");
+    }
 }

@@ -135,7 +135,8 @@ fn a_terminal_gets_bold_headings_unless_it_asks_for_none() {
 
 #[test]
 fn every_subcommand_explains_itself() {
-    let all: [&[&str]; 8] = [&[], &["export"], &["teach"], &["classify"], &["inspect"], &["lab"], &["lab", "run"], &["completions"]];
+    let all: [&[&str]; 9] =
+        [&[], &["export"], &["teach"], &["classify"], &["inspect"], &["lab"], &["lab", "run"], &["lab", "bits"], &["completions"]];
     for command in all {
         let ran = Ran::of(wheatear().args(command).arg("--help")).ok();
         assert!(ran.out.contains("Usage: wheatear") && ran.out.contains("--help") && ran.err.is_empty(), "{command:?}: {ran:?}");

@@ -140,6 +140,9 @@ fn sounds_are_evaluated_with_a_backbone_named_or_in_the_environment() {
     let named = Ran::of(lab().arg("--backbone").arg(aisfx())).ok().json();
     assert_eq!((named[0]["dim"].as_u64(), named[0]["classes"].as_u64()), (Some(512), Some(3)));
     assert!(named[0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
+    assert_eq!(named[0]["settings"]["scale_source"], "the backbone's manifest");
+    let training = Ran::of(lab().arg("--backbone").arg(aisfx()).args(["--scales", "training"])).ok().json();
+    assert_eq!(training[0]["settings"]["scale_source"], "each run's training rows");
     let environment = Ran::of(lab().env("WHEATEAR_BACKBONE", aisfx())).ok().json();
     assert_eq!(environment[0]["accuracy"], named[0]["accuracy"]);
     let settings = tempfile::tempdir().unwrap();

@@ -48,8 +48,9 @@ pub struct Args {
     json: bool,
 }
 
+/// A solved head on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum HeadArg {
+pub enum HeadArg {
     Ncm,
     Slda,
     Ridge,

@@ -112,6 +112,20 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     })
 }
 
+/// Classes that each of `heads` gives the test rows after the whole stream of one split, from one set of statistics: what
+/// [`run`] predicts with each, without what it measures on the way.
+///
+/// # Errors
+/// As the learner.
+pub fn final_predictions(heads: &[SolvedHead], data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Vec<Vec<usize>>> {
+    let mut statistics = latents.statistics(data.names.len())?;
+    for chunk in stream.chunks.iter().flatten() {
+        latents.learn(&mut statistics, data, chunk)?;
+    }
+    let moments = latents.moments(&statistics, data)?;
+    heads.iter().map(|head| Ok(predict(&head.solve(&moments)?, data, &split.test, latents))).collect()
+}
+
 /// Mean accuracy of a candidate over splits, for choosing among candidates.
 pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
     mean(outcomes.iter().map(|o| o.accuracy)).unwrap_or(f64::NAN)

@@ -1,5 +1,10 @@
-//! The latents of one run: embeddings quantised with scales from its training rows alone, or from the manifest.
+//! The latents of one run: embeddings quantised with scales from its training rows alone, or from the manifest; or left
+//! unquantised, to compare with.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
 use wheatear::head::Moments;
 use wheatear::latent::Quantiser;
 use wheatear::learn::{Block, BlockKind, ClassName, LabelSet};
@@ -7,36 +12,90 @@ use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
 
+/// How fine a latent component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// 4 to 8 bits, as the runtime stores them, or 16.
+    Bits(u8),
+    /// Not quantised.
+    F32,
+}
+
+impl Width {
+    /// In words.
+    pub fn describe(self) -> String {
+        match self {
+            Width::Bits(bits) => format!("{bits}-bit latents"),
+            Width::F32 => "unquantised f32 embeddings".to_owned(),
+        }
+    }
+}
+
+impl FromStr for Width {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Width, String> {
+        match (text, text.parse()) {
+            ("f32", _) => Ok(Width::F32),
+            (_, Ok(bits @ (4..=8 | 16))) => Ok(Width::Bits(bits)),
+            _ => Err("4 to 8, 16, or f32".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Width {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Width::Bits(bits) => f.pad(&bits.to_string()),
+            Width::F32 => f.pad("f32"),
+        }
+    }
+}
+
+impl Serialize for Width {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Width::Bits(bits) => out.serialize_u8(*bits),
+            Width::F32 => out.serialize_str("f32"),
+        }
+    }
+}
+
 /// Quantised rows, and the values they stand for.
 pub struct Latents {
-    /// Value of one step \[D\].
+    /// Value of one step \[D\]; 1 when not quantised.
     scale: Vec<f32>,
     rows: Rows,
     /// `s q` row-major \[n, D\]: what a head sees.
     pub values: Vec<f32>,
+    /// Share of all values that lay beyond the range, 0 to 1.
+    pub clip_rate: f64,
 }
 
 enum Rows {
     /// 4 to 8 bits: what the runtime stores.
     Narrow(Vec<i8>),
-    /// 16 bits: fine enough to show what quantising costs.
-    Wide(Vec<i16>),
+    /// 16-bit steps, or embeddings as they are.
+    Wide(Vec<f32>),
 }
 
-/// Statistics of rows, as the runtime keeps them or, for 16-bit latents, as the lab does.
+/// Statistics of rows, as the runtime keeps them or, for rows that it does not store, as the lab does.
 pub enum Statistics {
     /// The runtime's block.
     Block(Block),
-    /// Counts, sums \[C, D\] and products, upper triangle row-major.
-    Wide(Vec<i64>, Vec<i64>, Vec<i64>),
+    /// Counts, sums \[C, D\] and products, upper triangle row-major. A product of two f32 is exact in f64, and so is a sum
+    /// of 16-bit steps (up to 8 million rows); sums of unquantised values are rounded at the 53rd bit.
+    Wide(Vec<f64>, Vec<f64>, Vec<f64>),
 }
 
 impl Latents {
-    /// Quantises all rows to `bits` (4..=8, or 16); scales come from `train` unless the data brings its own.
+    /// Quantises all rows to `width`; scales come from `train` unless the data brings its own.
     ///
     /// # Errors
     /// `Config` when a scale cannot be used; `Input` as the quantiser.
-    pub fn new(data: &Data, train: &[usize], bits: u8) -> Result<Latents> {
+    pub fn new(data: &Data, train: &[usize], width: Width) -> Result<Latents> {
+        let Width::Bits(bits) = width else {
+            return Ok(Latents { scale: vec![1.0; data.dim], rows: Rows::Wide(data.x.clone()), values: data.x.clone(), clip_rate: 0.0 });
+        };
         let full = match &data.scale {
             Some(s) => s.iter().map(|s| s * 127.0).collect(),
             None => calibrate(data, train),
@@ -44,24 +103,27 @@ impl Latents {
         let limit = ((1i32 << (bits - 1)) - 1) as f32;
         let scale: Vec<f32> = full.iter().map(|r| r / limit).collect();
         let mut values = vec![0f32; data.x.len()];
+        let mut clipped = 0;
         let rows = if bits <= 8 {
             let quantiser = Quantiser::new(bits, scale.clone())?;
             let mut q = vec![0i8; data.x.len()];
             for i in 0..data.rows() {
                 let span = i * data.dim..(i + 1) * data.dim;
-                quantiser.quantise(data.row(i), &mut q[span.clone()])?;
+                clipped += quantiser.quantise(data.row(i), &mut q[span.clone()])? as usize;
                 quantiser.dequantise(&q[span.clone()], &mut values[span]);
             }
             Rows::Narrow(q)
         } else {
-            let steps = |(i, x): (usize, &f32)| (x / scale[i % data.dim]).round().clamp(-limit, limit) as i16;
-            let q: Vec<i16> = data.x.iter().enumerate().map(steps).collect();
-            for (i, (v, q)) in values.iter_mut().zip(&q).enumerate() {
-                *v = f32::from(*q) * scale[i % data.dim];
+            let steps = |(i, x): (usize, &f32)| (x / scale[i % data.dim]).round();
+            let mut q: Vec<f32> = data.x.iter().enumerate().map(steps).collect();
+            clipped = q.iter().filter(|q| q.abs() > limit).count();
+            for (i, (v, q)) in values.iter_mut().zip(&mut q).enumerate() {
+                *q = q.clamp(-limit, limit);
+                *v = *q * scale[i % data.dim];
             }
             Rows::Wide(q)
         };
-        Ok(Latents { scale, rows, values })
+        Ok(Latents { scale, rows, values, clip_rate: clipped as f64 / data.x.len() as f64 })
     }
 
     /// Empty statistics for these latents.
@@ -72,7 +134,7 @@ impl Latents {
         let d = self.scale.len();
         Ok(match self.rows {
             Rows::Narrow(_) => Statistics::Block(Block::new(BlockKind::Latents, d)?),
-            Rows::Wide(_) => Statistics::Wide(vec![0; classes], vec![0; classes * d], vec![0; d * (d + 1) / 2]),
+            Rows::Wide(_) => Statistics::Wide(vec![0.0; classes], vec![0.0; classes * d], vec![0.0; d * (d + 1) / 2]),
         })
     }
 
@@ -92,12 +154,12 @@ impl Latents {
                 for i in chunk {
                     let row = &q[i * d..(i + 1) * d];
                     let c = data.y[*i];
-                    counts[c] += 1;
-                    sums[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, q)| *s += i64::from(*q));
+                    counts[c] += 1.0;
+                    sums[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, q)| *s += f64::from(*q));
                     let mut rest = gram.as_mut_slice();
                     for (k, a) in row.iter().enumerate() {
                         let (line, tail) = rest.split_at_mut(d - k);
-                        line.iter_mut().zip(&row[k..]).for_each(|(g, b)| *g += i64::from(i32::from(*a) * i32::from(*b)));
+                        line.iter_mut().zip(&row[k..]).for_each(|(g, b)| *g += f64::from(*a) * f64::from(*b));
                         rest = tail;
                     }
                 }
@@ -115,12 +177,11 @@ impl Latents {
         match statistics {
             Statistics::Block(block) => Moments::new(block, &self.scale),
             Statistics::Wide(counts, sums, gram) => {
-                let seen: Vec<usize> = (0..counts.len()).filter(|c| counts[*c] > 0).collect();
+                let seen: Vec<usize> = (0..counts.len()).filter(|c| counts[*c] > 0.0).collect();
                 let names: Vec<ClassName> = seen.iter().map(|c| data.names[*c].clone()).collect();
                 let d = data.dim;
-                let float = |v: &[i64]| v.iter().map(|x| *x as f64).collect::<Vec<f64>>();
-                let sums = seen.iter().flat_map(|c| float(&sums[c * d..(c + 1) * d])).collect();
-                Moments::from_sums(names, seen.iter().map(|c| counts[*c] as f64).collect(), sums, float(gram), &self.scale)
+                let sums = seen.iter().flat_map(|c| &sums[c * d..(c + 1) * d]).copied().collect();
+                Moments::from_sums(names, seen.iter().map(|c| counts[*c]).collect(), sums, gram.clone(), &self.scale)
             }
         }
     }
@@ -171,10 +232,56 @@ mod tests {
         let x = vec![0.0, 1.0, 0.0, -1.0, 0.0, 2.0, 0.0, -2.0];
         let data = Data::new("t", 2, x, &[0, 0, 1, 1], &names, group, EmbeddingScale::SqrtDim).unwrap();
         for bits in [4, 8, 16] {
-            let latents = Latents::new(&data, &[0, 1, 2, 3], bits).unwrap();
+            let latents = Latents::new(&data, &[0, 1, 2, 3], Width::Bits(bits)).unwrap();
             assert!(latents.scale.iter().all(|s| s.is_finite() && *s > 0.0), "{:?}", latents.scale);
             let worst = latents.values.iter().zip(&data.x).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst <= 0.5 * latents.scale[1] * 1.0001, "{bits}: {worst}");
+        }
+    }
+
+    #[test]
+    fn widths_are_read_and_written_as_they_are_named() {
+        for text in ["4", "8", "16", "f32"] {
+            assert_eq!(text.parse::<Width>().unwrap().to_string(), text);
+        }
+        for text in ["3", "9", "15", "32", "f16", "F32", "", "8 "] {
+            assert!(text.parse::<Width>().is_err(), "{text:?}");
+        }
+        let json = serde_json::to_string(&[Width::Bits(6), Width::F32]).unwrap();
+        assert_eq!(json, r#"[6,"f32"]"#);
+    }
+
+    #[test]
+    fn values_beyond_the_range_of_the_manifest_are_counted_and_f32_has_no_range() {
+        let names = ["a", "b"].map(String::from);
+        let group = (0..4).map(|i| i.to_string()).collect();
+        let x = vec![0.9, 1.0, -1.1, 0.0, 0.5, 2.0, 0.3, -2.0];
+        let mut data = Data::new("t", 2, x.clone(), &[0, 0, 1, 1], &names, group, EmbeddingScale::None).unwrap();
+        data.scale = Some(vec![1.0 / 127.0; 2]);
+        for bits in [4, 8, 16] {
+            let latents = Latents::new(&data, &[], Width::Bits(bits)).unwrap();
+            assert_eq!((latents.clip_rate, latents.values[5]), (3.0 / 8.0, latents.values[1]), "{bits}");
+        }
+        let latents = Latents::new(&data, &[], Width::F32).unwrap();
+        assert_eq!((latents.clip_rate, &latents.values), (0.0, &x));
+    }
+
+    #[test]
+    fn unquantised_statistics_are_the_sums_of_the_embeddings_themselves() {
+        let names = ["a", "b"].map(String::from);
+        let group = (0..4).map(|i| i.to_string()).collect();
+        let x = vec![0.1, 1e-3, -0.7, 0.31, 1e3, 2.0, 0.3, -2.0];
+        let data = Data::new("t", 2, x, &[0, 0, 1, 1], &names, group, EmbeddingScale::None).unwrap();
+        let latents = Latents::new(&data, &[0, 1, 2, 3], Width::F32).unwrap();
+        let mut statistics = latents.statistics(2).unwrap();
+        latents.learn(&mut statistics, &data, &[2, 0, 3]).unwrap();
+        let moments = latents.moments(&statistics, &data).unwrap();
+        let value = |i: usize, d: usize| f64::from(data.x[2 * i + d]);
+        assert_eq!(moments.counts(), [1.0, 2.0]);
+        assert_eq!(moments.sums(), [value(0, 0), value(0, 1), value(2, 0) + value(3, 0), value(2, 1) + value(3, 1)]);
+        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let sum: f64 = [2, 0, 3].iter().map(|r| value(*r, i) * value(*r, j)).sum();
+            assert_eq!(moments.gram()[(i, j)], sum, "({i}, {j})");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use wheatear::Result;
 
+use super::latents::Width;
 use super::metrics::{Difference, spread};
 use super::plot;
 use super::results::Results;
@@ -131,7 +132,13 @@ fn settings(out: &mut String, results: &Results) {
     let mut rows = vec![
         ("command", s.command.clone()),
         ("embeddings", format!("{} rows, D = {}, scaled to length √D", results.rows, results.dim)),
-        ("latents", format!("{} bits, scales from {}", s.latent_bits, s.scale_source)),
+        (
+            "latents",
+            match s.latent_bits {
+                Width::Bits(bits) => format!("{bits} bits, scales from {}", s.scale_source),
+                Width::F32 => s.latent_bits.describe(),
+            },
+        ),
         ("classes a task", s.classes_per_task.to_string()),
         ("rows a chunk", s.chunk_rows.to_string()),
         ("runs", s.runs.to_string()),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::evaluate::{Candidate, Outcome};
+use super::latents::Width;
 use super::metrics::{Difference, Spread, mean, paired_difference, spread};
 
 /// Everything an evaluation found.
@@ -34,7 +35,7 @@ pub struct Settings {
     /// The command line.
     pub command: String,
     /// Bits of a latent component.
-    pub latent_bits: u8,
+    pub latent_bits: Width,
     /// New classes in each task.
     pub classes_per_task: u32,
     /// Rows learned at once.
@@ -130,7 +131,7 @@ impl Results {
         let s = &self.settings;
         let offline = spread(&self.offline);
         let mut out = format!(
-            "{}: {} rows, {} classes, D = {}; {} runs, {} classes a task, chunks of {}, {}-bit latents\n\n",
+            "{}: {} rows, {} classes, D = {}; {} runs, {} classes a task, chunks of {}, {}\n\n",
             self.data,
             self.rows,
             self.classes.len(),
@@ -138,7 +139,7 @@ impl Results {
             s.runs,
             s.classes_per_task,
             s.chunk_rows,
-            s.latent_bits
+            s.latent_bits.describe()
         );
         let _ = writeln!(
             out,
