@@ -144,7 +144,7 @@ impl Adapter {
         newest.sort_by_key(|i| std::cmp::Reverse(records.found[*i].id));
         let key = |i: &usize| {
             let batch = &records.all[records.found[*i].record].batch;
-            (batch.origin, batch.by.clone(), batch.time, batch.source)
+            (batch.origin, batch.time, batch.source)
         };
         let Some(first) = newest.first() else { return Ok(None) };
         let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && records.found[pair[0]].id == records.found[pair[1]].id + 1;

@@ -93,6 +93,8 @@ impl Adapter {
         let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
         let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let edges = chunks.survey().map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let unreadable = edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable));
+        chunks.unreadable = unreadable.map(|(slot, _)| slot as u32).collect();
         let (mut contents, mut listed, mut origins, mut from) = (Contents::of(&header), Vec::new(), Vec::new(), Position::START);
         if let Some(root) = state.newest() {
             if !chunks.admits(root.journal) {
@@ -118,7 +120,7 @@ impl Adapter {
         }
         contents.held.settle(contents.next_row);
         damaged += u64::from(chunks.open_damaged);
-        check_readable(&edges, &listed, &here)?;
+        check_readable(&chunks.unreadable, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
@@ -190,9 +192,8 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
 }
 
 /// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(edges: &[Edge], listed: &[ChunkRows], here: &str) -> Result<()> {
-    let unknown = |slot: &usize| !listed.iter().any(|c| c.slot as usize == *slot);
-    match edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable)).map(|(slot, _)| slot).find(unknown) {
+fn check_readable(unreadable: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
+    match unreadable.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
         None => Ok(()),
         Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
             .at(format!("{here}/{CHUNKS}, slot {slot}"))
