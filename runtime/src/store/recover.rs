@@ -111,10 +111,13 @@ impl Adapter {
         let mut damaged = admit(&mut chunks, &mut contents, &listed, from, &edges)?;
         check_not_overtaken(&edges, from, &here)?;
         let next = contents.next();
+        contents.let_rows_wait(true);
         chunks.follow(&edges, from, next, &mut |at, found, new| match new {
             true => contents.apply(at, found),
             false => contents.hold_found(at, found),
         })?;
+        contents.let_rows_wait(false);
+        contents.add_waiting()?;
         if let Some(open) = listed.iter().find(|c| c.sequence == from.sequence) {
             contents.let_leave(open);
         }

@@ -189,11 +189,13 @@ impl Adapter {
     /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
     fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
         let mut sums = Contents::of(&self.header);
+        sums.let_rows_wait(true);
         self.rows(|mut learned| {
             let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
             learned.retain(&keep, self.dim());
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
         })?;
+        sums.add_waiting()?;
         let mut loss = difference(&self.contents.blocks, &sums.blocks);
         loss.remove(&Some(class.clone()));
         Ok((sums.blocks, loss))
