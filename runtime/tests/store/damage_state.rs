@@ -1,10 +1,13 @@
 //! Checkpoints that went bad while the adapter was closed, files of another adapter, and files of another length.
 
 use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use tempfile::tempdir;
 use wheatear::ErrorKind;
+use wheatear::store::frame::{Kind, unframe_postcard};
 use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
 
 use crate::damage::{CHUNK, header, open, refused, taught};
@@ -164,7 +167,7 @@ fn a_file_that_is_longer_than_it_was_made_is_refused() {
     let folder = dir.path().join("adapter");
     drop(Adapter::create(&folder, creation(4, 8), ID).unwrap());
     for name in ["chunks", "state"] {
-        let file = std::fs::OpenOptions::new().write(true).open(folder.join(name)).unwrap();
+        let file = OpenOptions::new().write(true).open(folder.join(name)).unwrap();
         let len = file.metadata().unwrap().len();
         file.set_len(len + 1).unwrap();
         for access in [Access::Read, Access::Write] {
@@ -177,67 +180,97 @@ fn a_file_that_is_longer_than_it_was_made_is_refused() {
 }
 
 /// An adapter in a real folder with one row a record of 20,000 bytes, three a chunk, checkpointed behind row `covered`.
-fn in_folder(folder: &std::path::Path, count: u64, covered: u64) -> Vec<Row> {
+fn in_folder(folder: &Path, count: u64, covered: u64) -> Vec<Row> {
     let mut adapter = Adapter::create(folder, creation(160, 8), ID).unwrap();
     let taught = rows(0, count, 160, 8);
     for (i, row) in taught.iter().enumerate() {
         teach(&mut adapter, &bulky(20_000), std::slice::from_ref(row), Durability::Now).unwrap();
         if i as u64 + 1 == covered {
             adapter.checkpoint().unwrap();
-            adapter.checkpoint().unwrap();
         }
     }
     taught
 }
 
+/// The file `name` of an adapter, cut to `len_bytes`.
+fn cut(folder: &Path, name: &str, len_bytes: usize) -> File {
+    let file = OpenOptions::new().write(true).open(folder.join(name)).unwrap();
+    file.set_len(len_bytes as u64).unwrap();
+    file
+}
+
 #[test]
-fn a_chunk_file_cut_short_reads_as_zeros_and_the_writer_makes_it_long_again() {
-    for cut in [CHUNK, CHUNK - 512, 40_000, 512, 0] {
-        let dir = tempdir().unwrap();
-        let folder = dir.path().join("adapter");
-        let taught = in_folder(&folder, 5, 5);
-        let file = std::fs::OpenOptions::new().write(true).open(folder.join("chunks")).unwrap();
-        let len = file.metadata().unwrap().len();
-        file.set_len(cut as u64).unwrap();
-        let expected = match cut {
-            CHUNK => (vec![1, 2, 3], 1),
-            // The chunk behind it is gone as well, so that nothing tells where this one ends.
-            _ => (vec![], 2),
-        };
-        for access in [Access::Read, Access::Write] {
-            let adapter = Adapter::open(&folder, access).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
-            assert_eq!(sums_of(&adapter), sums(&taught, 160), "cut at {cut}: the checkpoint has them");
-            let ids: Vec<u64> = held(&adapter).unwrap().iter().map(|(id, _)| *id).collect();
-            assert_eq!((ids, adapter.damaged_chunks()), expected, "cut at {cut}");
-            assert_eq!(adapter.evicted_rows() + adapter.held_rows(), 5);
-            let now = file.metadata().unwrap().len();
-            assert_eq!(now, if access == Access::Write { len } else { cut as u64 }, "only a writer changes a file");
+fn a_chunk_file_cut_short_behind_the_end_of_the_journal_loses_nothing_and_is_made_long_again() {
+    let dir = tempdir().unwrap();
+    let folder = dir.path().join("adapter");
+    let mut taught = in_folder(&folder, 5, 3);
+    let len_bytes = std::fs::metadata(folder.join("chunks")).unwrap().len();
+    for len in [7 * CHUNK + 100, 2 * CHUNK] {
+        let file = cut(&folder, "chunks", len);
+        for (access, after) in [(Access::Read, len as u64), (Access::Write, len_bytes)] {
+            let adapter = Adapter::open(&folder, access).unwrap_or_else(|e| panic!("cut to {len}: {e}"));
+            check(&adapter, &taught);
+            assert_eq!((adapter.recovery(), file.metadata().unwrap().len()), (Recovery::Clean, after), "only a writer changes a file");
         }
         let mut adapter = Adapter::open(&folder, Access::Write).unwrap();
-        let new = rows(5, 3, 160, 8);
-        teach(&mut adapter, &bulky(20_000), &new, Durability::Now).unwrap();
-        drop(adapter);
-        let adapter = Adapter::open(&folder, Access::Read).unwrap();
-        assert_eq!(sums_of(&adapter), sums(&[taught, new].concat(), 160), "cut at {cut}: it learns on");
+        let new = rows(taught.len() as u64, 1, 160, 8);
+        teach(&mut adapter, &batch(0, false), &new, Durability::Now).unwrap();
+        taught.extend(new);
+        check(&adapter, &taught);
     }
 }
 
 #[test]
-fn a_chunk_file_cut_short_behind_the_checkpoint_is_refused_with_a_cure_or_loses_its_end_openly() {
-    // Two rows behind the checkpoint, in the second chunk: the cut takes both, or the last.
-    for (cut, left) in [(CHUNK, 3), (CHUNK + 512 + 20_400, 4)] {
-        let dir = tempdir().unwrap();
-        let folder = dir.path().join("adapter");
-        let taught = in_folder(&folder, 5, 3);
-        let file = std::fs::OpenOptions::new().write(true).open(folder.join("chunks")).unwrap();
-        file.set_len(cut as u64).unwrap();
-        for access in [Access::Read, Access::Write] {
-            match Adapter::open(&folder, access) {
-                Err(e) => assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("wheatear repair"), "{e}"),
-                Ok(adapter) => {
-                    check(&adapter, &taught[..left]);
-                    assert_ne!(adapter.recovery(), Recovery::Clean, "cut at {cut}: what is missing is told");
-                }
+fn rows_of_chunks_that_were_cut_off_leave_replay_and_the_checkpoint_counts_them_still() {
+    let dir = tempdir().unwrap();
+    let folder = dir.path().join("adapter");
+    let mut adapter = Adapter::create(&folder, creation(4, 8), ID).unwrap();
+    let mut taught = Vec::<Row>::new();
+    // Until the journal has come back to the front of the file, so that sealed chunks lie behind it.
+    let slot_of_end = |folder: &Path| {
+        let chunks = std::fs::read(folder.join("chunks")).unwrap();
+        let named = |slot: usize| unframe_postcard::<([u8; 16], u64)>(&chunks[slot * CHUNK..], Kind::ChunkOpen).map_or(0, |o| o.1 + 1);
+        (0..8).max_by_key(|slot| named(*slot)).unwrap()
+    };
+    while taught.len() < 20 || slot_of_end(&folder) > 1 {
+        let new = rows(taught.len() as u64, 1, 4, 8);
+        teach(&mut adapter, &bulky(20_000), &new, Durability::Now).unwrap();
+        taught.extend(new);
+    }
+    adapter.checkpoint().unwrap();
+    let before: Vec<u64> = held(&adapter).unwrap().into_iter().map(|(id, _)| id).collect();
+    drop(adapter);
+    cut(&folder, "chunks", 2 * CHUNK);
+    for access in [Access::Read, Access::Write] {
+        let adapter = Adapter::open(&folder, access).unwrap();
+        assert_eq!(sums_of(&adapter), sums(&taught, 4), "the statistics stand");
+        let left: Vec<u64> = held(&adapter).unwrap().into_iter().map(|(id, _)| id).collect();
+        assert!(left.len() < before.len() && left.iter().all(|id| before.contains(id)), "{left:?} of {before:?}");
+        assert!(adapter.damaged_chunks() > 0);
+        assert_eq!(adapter.evicted_rows() + adapter.held_rows(), taught.len() as u64);
+    }
+    let mut adapter = Adapter::open(&folder, Access::Write).unwrap();
+    for _ in 0..30 {
+        let new = rows(taught.len() as u64, 1, 4, 8);
+        teach(&mut adapter, &bulky(20_000), &new, Durability::Now).unwrap();
+        taught.extend(new);
+    }
+    assert_eq!(sums_of(&Adapter::open(&folder, Access::Read).unwrap()), sums(&taught, 4), "it learns on");
+}
+
+#[test]
+fn a_chunk_file_cut_short_with_the_end_of_the_journal_is_refused_however_often_it_is_opened() {
+    // All in the checkpoint, or two rows behind it: nobody can tell what stood behind the cut.
+    for covered in [5, 3] {
+        for len in [2 * CHUNK - 1, CHUNK + 512 + 20_400, CHUNK + 512, CHUNK + 3, CHUNK, CHUNK - 1, 512, 0] {
+            let dir = tempdir().unwrap();
+            let folder = dir.path().join("adapter");
+            in_folder(&folder, 5, covered);
+            let file = cut(&folder, "chunks", len);
+            for access in [Access::Write, Access::Read, Access::Write] {
+                let error = Adapter::open(&folder, access).err().unwrap_or_else(|| panic!("cut to {len}, {covered} covered"));
+                assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("wheatear repair"), "{error}");
+                assert_eq!(file.metadata().unwrap().len(), len as u64, "nothing is changed");
             }
         }
     }
@@ -250,14 +283,13 @@ fn a_state_file_cut_short_reads_as_zeros_and_the_journal_or_an_older_checkpoint_
     let taught = in_folder(&folder, 5, 3);
     let path = folder.join("state");
     let whole = std::fs::read(&path).unwrap();
-    for cut in [whole.len() - 1, EXTENTS + 2 * CHUNK, EXTENTS + 100, EXTENTS, 65_536, 0] {
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(cut as u64).unwrap();
+    for len in [whole.len() - 1, EXTENTS + 2 * CHUNK, EXTENTS + 100, EXTENTS, 65_536, 0] {
+        let file = cut(&folder, "state", len);
         for access in [Access::Read, Access::Write] {
-            let adapter = Adapter::open(&folder, access).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
+            let adapter = Adapter::open(&folder, access).unwrap_or_else(|e| panic!("cut to {len}: {e}"));
             check(&adapter, &taught);
         }
-        assert_eq!(file.metadata().unwrap().len(), whole.len() as u64, "cut at {cut}");
+        assert_eq!(file.metadata().unwrap().len(), whole.len() as u64, "cut to {len}");
         file.write_all_at(&whole, 0).unwrap();
     }
 }
