@@ -126,8 +126,7 @@ impl Adapter {
         let mut parts = Vec::new();
         for (key, block) in &self.contents.blocks {
             let part = Part::Block(key.0, key.1);
-            let changed = self.contents.changed.contains(key);
-            parts.push(if changed { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
+            parts.push(if self.is_due(key) { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
         }
         parts.push(NewPart::Bytes(Part::Sources, self.contents.sources.encode()));
         let rows = postcard::to_stdvec(&self.chunk_rows());
@@ -156,6 +155,11 @@ impl Adapter {
         self.contents.changed.clear();
         self.contents.journal_bytes = 0;
         Ok(())
+    }
+
+    /// Must the next checkpoint write this block?
+    pub(super) fn is_due(&self, key: &(Origin, BlockKind)) -> bool {
+        self.contents.changed.contains(key) || self.state.other_copy(Part::Block(key.0, key.1)).is_none()
     }
 
     /// The sealed chunks with the rows that left, and the open one.

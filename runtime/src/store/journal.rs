@@ -142,12 +142,21 @@ impl Chunks {
     /// After [`Chunks::follow`]: was something being written behind the end?
     ///
     /// # Errors
-    /// `Corrupt` when what is missing had been durable: a chunk is begun only behind durable ones.
+    /// `Corrupt` when what is missing had been durable: a chunk is begun only behind durable ones. And when the file was cut
+    /// short and the end with it, since what stood there may have been durable.
     pub(super) fn tail(&self, edges: &[Edge]) -> Result<Tail> {
         let mut buffer = Vec::new();
         let bytes = self.raw(self.end.slot, &mut buffer)?;
         let end = self.end.offset as usize;
         let seal = self.seal_of(bytes, self.end.sequence);
+        let (found, whole) = (self.storage.found_bytes(), self.storage.len_bytes());
+        // A sealed chunk has one behind it, unless the power went just then.
+        if found < whole && (found < self.start_of(self.end.slot + 1) || seal.is_some()) {
+            return Err(Error::new(ErrorKind::Corrupt, "the chunk file was cut short, and the end of the journal with it")
+                .expected(format!("{whole} bytes"))
+                .found(format!("{found} bytes"))
+                .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
+        }
         let newest = edges.iter().filter_map(Edge::named).max();
         let mut lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
         let later = |link: Link| link.generation >= self.next.generation;

@@ -88,7 +88,12 @@ impl Adapter {
     pub(super) fn recover(folder: Arc<dyn Folder>, header: Header, access: Access, lock: Option<File>) -> Result<Adapter> {
         let here = folder.path().display().to_string();
         let write = access == Access::Write;
-        let chunks = folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write)?;
+        let open_chunks = |write| folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write);
+        if write && open_chunks(false).is_ok_and(|chunks| chunks.found_bytes() < chunks.len_bytes()) {
+            // The writer makes it as long as it was. Should the end of the journal be missing, nothing may hide that.
+            Adapter::recover(Arc::clone(&folder), header.clone(), Access::Read, None)?;
+        }
+        let chunks = open_chunks(write)?;
         let state = folder.open(&header.state_file(), header.state_file_len_bytes(), write)?;
         let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
         let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;

@@ -85,8 +85,14 @@ pub struct Root {
     pub evicted_rows: u64,
     /// The origins of its blocks.
     pub origins: Vec<OriginState>,
-    /// Its parts.
+    /// Its parts, in their order.
     pub extents: Vec<Extent>,
+}
+
+impl Root {
+    fn extent(&self, part: Part) -> Option<&Extent> {
+        self.extents.binary_search_by_key(&part, |e| e.part).ok().map(|i| &self.extents[i])
+    }
 }
 
 /// The state file.
@@ -146,7 +152,10 @@ impl StateFile {
                 _ => unframe_postcard::<Root>(&slot_bytes, Kind::Root),
             };
             match root {
-                Ok(root) if root.adapter_id == header.adapter_id => roots.push((slot, root)),
+                Ok(mut root) if root.adapter_id == header.adapter_id => {
+                    root.extents.sort_by_key(|e| e.part);
+                    roots.push((slot, root));
+                }
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
                 Err(_) => {}
@@ -202,6 +211,25 @@ impl StateFile {
         if crc64(&[&bytes]) != extent.check { Err(corrupt("checksum")) } else { Ok(bytes) }
     }
 
+    /// Of a part that both kept roots have alike, the copy of the older: the next root names that one, so that each of the
+    /// newest two has one of its own, and no single fault takes the part from both.
+    pub fn other_copy(&self, part: Part) -> Option<&Extent> {
+        let [newest, older] = [self.kept.first()?.1.extent(part)?, self.kept.get(1)?.1.extent(part)?];
+        let alike = (newest.check, newest.len_bytes) == (older.check, older.len_bytes);
+        Some(older).filter(|_| alike && newest.fragments != older.fragments)
+    }
+
+    fn write(&self, part: Part, bytes: &[u8], free: &mut [bool]) -> Result<Extent> {
+        let fragments = allocate(free, bytes.len())?;
+        let mut rest = bytes;
+        for (unit, n) in &fragments {
+            let (now, later) = rest.split_at(rest.len().min(*n as usize * UNIT_LEN_BYTES as usize));
+            self.storage.write_at(self.offset_of(*unit), now)?;
+            rest = later;
+        }
+        Ok(Extent { part, fragments, len_bytes: bytes.len() as u64, check: crc64(&[bytes]) })
+    }
+
     fn offset_of(&self, unit: u32) -> u64 {
         u64::from(self.slots) * self.slot_len + u64::from(unit) * u64::from(UNIT_LEN_BYTES)
     }
@@ -218,23 +246,16 @@ impl StateFile {
         root.extents.clear();
         for part in parts {
             let extent = match part {
-                NewPart::Keep(part) => match self.newest().and_then(|r| r.extents.iter().find(|e| e.part == part)) {
-                    Some(extent) => extent.clone(),
-                    None => continue,
+                NewPart::Keep(part) => match (self.other_copy(part), self.newest().and_then(|r| r.extent(part))) {
+                    (Some(extent), _) => extent.clone(),
+                    (None, Some(extent)) => self.write(part, &self.read(extent)?, &mut free)?,
+                    (None, None) => continue,
                 },
-                NewPart::Bytes(part, bytes) => {
-                    let fragments = allocate(&mut free, bytes.len())?;
-                    let mut rest = &bytes[..];
-                    for (unit, n) in &fragments {
-                        let (now, later) = rest.split_at(rest.len().min(*n as usize * UNIT_LEN_BYTES as usize));
-                        self.storage.write_at(self.offset_of(*unit), now)?;
-                        rest = later;
-                    }
-                    Extent { part, fragments, len_bytes: bytes.len() as u64, check: crc64(&[&bytes]) }
-                }
+                NewPart::Bytes(part, bytes) => self.write(part, &bytes, &mut free)?,
             };
             root.extents.push(extent);
         }
+        root.extents.sort_by_key(|e| e.part);
         let bytes = frame_postcard(Kind::Root, &root)?;
         if bytes.len() as u64 > self.slot_len {
             return Err(Error::new(ErrorKind::Limit, "a root is longer than its slot").expected(self.slot_len).found(bytes.len()));
