@@ -99,7 +99,7 @@ fn damage_to_any_one_part_of_the_two_newest_checkpoints_loses_nothing_after_chun
             }
         }
     }
-    assert!(taken > 2 && adapter.evicted_rows() > 20 && tried > 200, "slot 1 was taken {taken} times, {tried} states were tried");
+    assert!(taken >= 2 && adapter.evicted_rows() > 20 && tried > 200, "slot 1 was taken {taken} times, {tried} states were tried");
 }
 
 #[test]
