@@ -98,7 +98,7 @@ impl Adapter {
                 // Perhaps the writer replaced what was being read.
                 match Adapter::recover(Arc::clone(&folder), read_header()?, access, None) {
                     Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
-                        std::thread::sleep(Duration::from_millis(1 << attempt));
+                        folder.pause(Duration::from_millis(1 << attempt));
                     }
                     opened => return opened,
                 }
