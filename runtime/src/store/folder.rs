@@ -109,6 +109,8 @@ impl Adapter {
         read_header()?;
         let lock = folder.lock(LOCK)?;
         let header = read_header()?;
+        // A writer that was killed may have left names that are not durable, and all that follows rests on them.
+        folder.sync()?;
         let (current, format) = ([header.chunk_file(), header.state_file()], header.format);
         let mut adapter = Adapter::recover(Arc::clone(&folder), header, access, lock)?;
         // Left behind by a rewriting that was cut off.

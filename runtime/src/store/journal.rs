@@ -176,9 +176,10 @@ impl Chunks {
 
     /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
     /// that is equal to the one it once followed; and writes the first bytes of the open chunk again if they are damaged.
+    /// Durable only after [`Chunks::sync`].
     ///
     /// # Errors
-    /// `Storage` when a write or sync fails.
+    /// `Storage` when a write fails.
     pub(super) fn mend(&mut self, edges: &[Edge], tail: Tail) -> Result<()> {
         let start = self.start_of(self.end.slot);
         let begun = self.end.offset as usize > CHUNK_EDGE_BYTES;
@@ -196,7 +197,7 @@ impl Chunks {
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
             self.storage.write_at(start + u64::from(self.end.offset), &rest)?;
         }
-        if nameless || tail == Tail::Torn { self.storage.sync() } else { Ok(()) }
+        Ok(())
     }
 
     /// Looks at the sealed chunk `sequence` in `slot`, keeps it, and hands its records to `visit` when it is whole: each has

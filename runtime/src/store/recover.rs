@@ -128,6 +128,11 @@ impl Adapter {
             Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
             _ => check_undisturbed(&chunks, &edges, &here)?,
         }
+        if write {
+            // What a writer that was killed had not synced may be in memory alone, and all that follows rests on it.
+            chunks.sync()?;
+            state.sync()?;
+        }
         if damaged > 0 {
             log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
         }

@@ -186,7 +186,7 @@ impl Life {
         self.adapter = None;
         self.diary.begin("open".into(), self.disk.operations(), Vec::new());
         self.adapter = Some(self.disk.open(Access::Write)?);
-        self.note(false);
+        self.note(true);
         Ok(())
     }
 
