@@ -168,7 +168,7 @@ impl Adapter {
         let end = self.chunks.end();
         let rows = |(sequence, slot)| {
             let mut left = vec![0u8; self.contents.held.rows_of(sequence).len().div_ceil(8)];
-            for (i, _) in self.contents.held.rows_of(sequence).iter().enumerate().filter(|(_, e)| !e.held) {
+            for (i, _) in self.contents.held.rows_of(sequence).iter().enumerate().filter(|(_, e)| !e.held && !e.missing) {
                 left[i / 8] |= 1 << (i % 8);
             }
             left.truncate(left.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1));

@@ -214,6 +214,10 @@ impl Chunks {
     }
 
     fn seal(&mut self) -> Result<()> {
+        if self.open_damaged {
+            // Nobody knows how many rows it had; without a seal it stays damaged.
+            return self.keep(self.end.sequence, Chunk { slot: self.end.slot, whole: None });
+        }
         let start = self.start_of(self.end.slot);
         let mut content = vec![0u8; self.end.offset as usize];
         self.storage.read_at(start, &mut content)?;
@@ -222,8 +226,7 @@ impl Chunks {
         let mut footer = frame_postcard(Kind::ChunkSeal, &seal)?;
         footer.resize(CHUNK_EDGE_BYTES, 0);
         self.storage.write_at(start + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)?;
-        let whole = Some((used_bytes, self.next)).filter(|_| !self.open_damaged);
-        self.keep(sequence, Chunk { slot: self.end.slot, whole })
+        self.keep(sequence, Chunk { slot: self.end.slot, whole: Some((used_bytes, self.next)) })
     }
 
     /// Counts a chunk among the sealed ones, and lets a writer see it through the map when it is whole.

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub flags: RowFlags,
     pub labels: Arc<LabelSet>,
     pub held: bool,
+    /// It should be held and cannot be read.
+    pub missing: bool,
 }
 
 /// Rows of one label set.
@@ -107,7 +109,7 @@ impl Held {
             Some((known, _)) => Arc::clone(known),
             None => Arc::new(labels.clone()),
         };
-        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true });
+        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true, missing: false });
         for class in labels.positive() {
             *self.classes.entry(class.clone()).or_default() += 1;
         }
@@ -119,10 +121,24 @@ impl Held {
         self.fresh_bytes = self.fresh_bytes + u64::from(cost_bytes) - replaced;
     }
 
+    /// Takes note of a chunk of `rows` rows that cannot be read: those that do not leave after this are missing.
+    pub fn miss(&mut self, sequence: u64, rows: u32) {
+        let labels = Arc::new(LabelSet::background());
+        let entry = Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true };
+        self.chunks.insert(sequence, vec![entry; rows as usize]);
+    }
+
+    /// Chunks with rows that should be held and cannot be read.
+    pub fn chunks_with_missing_rows(&self) -> u64 {
+        self.chunks.values().filter(|c| c.iter().any(|e| e.missing)).count() as u64
+    }
+
     /// Lets a row leave; false when it is not held.
     pub fn leave(&mut self, place: Place) -> bool {
-        let entry = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)).filter(|e| e.held);
-        let Some(entry) = entry else { return false };
+        let Some(entry) = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)) else { return false };
+        if std::mem::take(&mut entry.missing) || !entry.held {
+            return false;
+        }
         entry.held = false;
         let entry = entry.clone();
         if self.fresh.get(&entry.id).is_some_and(|(p, _)| *p == place) {

@@ -10,7 +10,7 @@ use super::contents::Contents;
 use super::folder::{CHUNKS, STATE};
 use super::header::Header;
 use super::held::{Bounds, Held};
-use super::journal::{Edge, Tail, rows_in};
+use super::journal::{Edge, Sealed, Tail, rows_in};
 use super::record;
 use super::sources::Sources;
 use super::state::{ChunkRows, Part, Root, StateFile};
@@ -127,7 +127,7 @@ impl Adapter {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        damaged += u64::from(chunks.open_damaged);
+        damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
         check_readable(&chunks.unreadable, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
@@ -137,6 +137,11 @@ impl Adapter {
         match access {
             Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
             _ => check_undisturbed(&chunks, &edges, &here)?,
+        }
+        if write {
+            // What a writer that was killed had not synced may be in memory alone, and all that follows rests on it.
+            chunks.sync()?;
+            state.sync()?;
         }
         if damaged > 0 {
             log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
@@ -158,8 +163,9 @@ impl Adapter {
     }
 }
 
-/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged. A slot that was taken
-/// since holds a later chunk: its rows have left or were carried, which the journal tells.
+/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged of which nobody knows what
+/// they held. A slot that was taken since holds a later chunk: its rows have left or were carried, which the journal tells.
+/// One that was being taken when the power went looks damaged: then too the journal tells that nothing is missing.
 fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], from: Position, edges: &[Edge]) -> Result<u64> {
     let mut damaged = 0;
     for chunk in listed.iter().filter(|c| c.sequence < from.sequence) {
@@ -176,10 +182,14 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         };
         let follower = after.and_then(|slot| edges.get(slot as usize));
         let sequence = chunk.sequence;
-        let whole = chunks.admit(sequence, chunk.slot, follower, &mut |offset, found| {
+        let sealed = chunks.admit(sequence, chunk.slot, follower, &mut |offset, found| {
             contents.hold_found(Position { sequence, offset, slot: chunk.slot }, found)
         })?;
-        damaged += u64::from(!whole);
+        match sealed {
+            Sealed::Whole => {}
+            Sealed::Damaged { rows: Some(rows) } => contents.held.miss(sequence, rows),
+            Sealed::Damaged { rows: None } => damaged += 1,
+        }
         contents.let_leave(chunk);
     }
     Ok(damaged)

@@ -230,6 +230,14 @@ impl StateFile {
         Ok(Extent { part, fragments, len_bytes: bytes.len() as u64, check: crc64(&[bytes]) })
     }
 
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// `Storage`; nothing more may be written then.
+    pub fn sync(&self) -> Result<()> {
+        self.storage.sync()
+    }
+
     fn offset_of(&self, unit: u32) -> u64 {
         u64::from(self.slots) * self.slot_len + u64::from(unit) * u64::from(UNIT_LEN_BYTES)
     }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -54,6 +55,10 @@ pub trait Folder: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Takes the writer's lock on the file `name`, held as long as what is returned lives.
     fn lock(&self, name: &str) -> Result<Option<File>>;
+    /// Lets `time` pass, so that a writer beside a reader may finish what it is writing.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
     /// Where it is, for a person.
     fn path(&self) -> &Path;
 }

@@ -1,10 +1,18 @@
 //! The adapter on disk, from outside: what was acknowledged is there after every fault, and nothing else is.
 
+mod committed;
+mod crash;
+mod cuts;
 mod damage;
 mod damage_state;
+mod diary;
 mod disk;
+mod exhaust;
 mod faults;
 mod golden;
 mod life;
+mod pages;
 mod refused;
+mod script;
+mod survive;
 mod world;
