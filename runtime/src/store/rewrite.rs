@@ -2,17 +2,19 @@
 //! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{CHUNK_EDGE_BYTES, Chunks, Position, Records};
 use super::contents::Contents;
+use super::correct::without;
 use super::folder::{remove_all, write_header};
 use super::frame::Kind;
 use super::header::{Creation, Header};
 use super::journal::rows_in;
 use super::record::{self, Draft, Learned};
+use super::sources::Sources;
 use super::state::{OriginState, Root, StateFile};
 use super::storage::Folder;
 use crate::learn::{Block, BlockKind, ClassName, LabelSet, Origin};
@@ -20,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Blocks by origin and kind.
 pub(super) type Statistics = BTreeMap<(Origin, BlockKind), Block>;
-/// Rows that were counted and are no more, by class; background under no name.
+/// Rows that were counted and are no more, under each class that they name, as heard or as not heard; background under no name.
 pub type Loss = BTreeMap<Option<ClassName>, u64>;
 
 /// Everything that goes into a new set of files, save for the rows.
@@ -28,6 +30,7 @@ pub(super) struct Anew {
     pub creation: Creation,
     pub statistics: Statistics,
     pub origins: Vec<OriginState>,
+    pub sources: Sources,
 }
 
 impl Adapter {
@@ -50,22 +53,27 @@ impl Adapter {
 
     /// Forgets a class without a trace: the statistics are summed anew from the held rows that are not of it, in new files,
     /// and the old ones are removed. Rows of other classes that had left replay are lost with it; they are counted in what is
-    /// returned. [`Adapter::loss_of_forgetting_hard`] tells before.
+    /// returned. A recording of which no row is left is forgotten too, so that it can be taught again. [`Adapter::loss_of_forgetting_hard`] tells before.
     ///
     /// # Errors
     /// `Input` when there is no such class; `Storage` when there is no room for a second set of files.
     pub fn forget_hard(&mut self, class: &ClassName) -> Result<Loss> {
         self.check_writable()?;
         self.check_known(class)?;
-        self.strip(class)?;
         let (statistics, loss) = self.without(class)?;
-        let next = self.anew(Anew { statistics, ..self.as_it_is() }, |sink| {
+        let (mut anew, mut kept) = (Anew { statistics, ..self.as_it_is() }, HashSet::new());
+        let stripped = |sink: &mut dyn FnMut(Learned) -> Result<()>| {
             self.rows(|mut learned| {
-                let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-                learned.retain(&keep, self.dim());
+                strip(&mut learned, class, self.dim());
                 sink(learned)
             })
+        };
+        stripped(&mut |learned| {
+            kept.extend(Some(learned.batch.source).filter(|_| !learned.rows.is_empty()));
+            Ok(())
         })?;
+        anew.sources.retain(&kept);
+        let next = self.anew(anew, stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -84,7 +92,8 @@ impl Adapter {
     /// taken back.
     ///
     /// # Errors
-    /// `Input` when there is no such checkpoint; `Storage` when there is no room for a second set of files.
+    /// `Input` when there is no such checkpoint, or the incarnation is known already; `Storage` when there is no room for a
+    /// second set of files.
     pub fn roll_back(&mut self, generation: u64, incarnation: u64) -> Result<Loss> {
         self.check_writable()?;
         self.sync()?;
@@ -94,20 +103,23 @@ impl Adapter {
                 .expected(format!("one of {:?}", self.generations()))
                 .found(generation)
         })?;
+        let own = Origin { incarnation, ..self.origin() };
+        if self.origin() == own || self.origins.iter().any(|o| o.origin == own) || self.origins().contains(&own) {
+            return Err(Error::new(ErrorKind::Input, "this incarnation has learned here before").at(own).cure("draw a new one"));
+        }
         let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
         for chunk in &listed {
             self.records_before(&root, chunk.sequence, chunk.slot, &mut |at, found| older.hold_found(at, found))?;
             older.let_leave(chunk);
         }
         let loss = difference(&self.contents.blocks, &older.blocks);
-        let own = Origin { incarnation, ..self.origin() };
-        let mut origins: Vec<OriginState> = root.origins.iter().map(|o| OriginState { own: false, ..o.clone() }).collect();
+        let has_blocks = |o: &&OriginState| older.blocks.keys().any(|(origin, _)| *origin == o.origin);
+        let mut origins: Vec<_> = root.origins.iter().filter(has_blocks).map(|o| OriginState { own: false, ..o.clone() }).collect();
         origins.push(OriginState { origin: own, generation: 0, parity: None, own: true });
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
-        let statistics = std::mem::take(&mut older.blocks);
-        self.contents.sources = older.sources.clone();
-        let next = self.anew(Anew { creation, statistics, origins }, |sink| {
+        let (statistics, sources) = (std::mem::take(&mut older.blocks), older.sources.clone());
+        let next = self.anew(Anew { creation, statistics, origins, sources }, |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
@@ -157,15 +169,14 @@ impl Adapter {
 
     fn as_it_is(&self) -> Anew {
         let (creation, statistics) = (self.header.creation.clone(), self.contents.blocks.clone());
-        Anew { creation, statistics, origins: self.origins.clone() }
+        Anew { creation, statistics, origins: self.origins.clone(), sources: self.contents.sources.clone() }
     }
 
-    /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
+    /// Statistics of the held rows without `class`, and what is lost beside that class.
     fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
         let mut sums = Contents::of(&self.header);
         self.rows(|mut learned| {
-            let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-            learned.retain(&keep, self.dim());
+            strip(&mut learned, class, self.dim());
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
         })?;
         let mut loss = difference(&self.contents.blocks, &sums.blocks);
@@ -175,11 +186,11 @@ impl Adapter {
 
     /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
     fn anew(&self, anew: Anew, feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>) -> Result<Adapter> {
-        let mut header = Header::new(anew.creation, self.header.adapter_id)?;
+        let mut header = Header::new(anew.creation.clone(), self.header.adapter_id)?;
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
         let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
-        let made = Adapter::fill(Arc::clone(&self.folder), header, anew.statistics, anew.origins, &self.contents, feed);
+        let made = Adapter::fill(Arc::clone(&self.folder), header, anew, &self.contents, feed);
         if made.is_err() {
             // The old adapter stands; what was begun is only in the way.
             let _ = remove_all(&*self.folder, |name| name == chunk_file || name == state_file);
@@ -190,22 +201,21 @@ impl Adapter {
     fn fill(
         folder: Arc<dyn Folder>,
         header: Header,
-        statistics: Statistics,
-        origins: Vec<OriginState>,
+        anew: Anew,
         before: &Contents,
         feed: impl FnOnce(&mut dyn FnMut(Learned) -> Result<()>) -> Result<()>,
     ) -> Result<Adapter> {
         let chunks = folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?;
         let state = folder.create(&header.state_file(), header.state_file_len_bytes())?;
         let mut contents = Contents::of(&header);
-        contents.changed = statistics.keys().copied().collect();
-        (contents.blocks, contents.sources, contents.next_row) = (statistics, before.sources.clone(), before.next_row);
+        contents.changed = anew.statistics.keys().copied().collect();
+        (contents.blocks, contents.sources, contents.next_row) = (anew.statistics, anew.sources, before.next_row);
         contents.generation = before.generation + 1;
         let mut chunks = Chunks::new(chunks, &header, true)?;
         chunks.next = contents.next();
         let state = StateFile::load(state, &header)?;
         let (access, recovery) = (Access::Write, Recovery::Clean);
-        let (unsynced, failed, damaged_chunks) = (false, false, 0);
+        let (origins, unsynced, failed, damaged_chunks) = (anew.origins, false, false, 0);
         let mut next =
             Adapter { folder, header, access, lock: None, chunks, state, contents, origins, unsynced, failed, recovery, damaged_chunks };
         let dim = next.dim();
@@ -240,9 +250,11 @@ impl Adapter {
     }
 }
 
-/// True when the labels name the class, as heard or as not heard.
-pub(super) fn names(labels: &LabelSet, class: &ClassName) -> bool {
-    labels.positive().contains(class) || labels.negative().contains(class)
+/// Takes the class out of rows that are something else beside, and leaves out those that are not.
+fn strip(learned: &mut Learned, class: &ClassName, dim: usize) {
+    let labels: Vec<Option<LabelSet>> = learned.rows.iter().map(|(_, l)| without(l, class)).collect();
+    learned.retain(&labels.iter().map(Option::is_some).collect::<Vec<_>>(), dim);
+    learned.rows.iter_mut().zip(labels.into_iter().flatten()).for_each(|((_, old), new)| *old = new);
 }
 
 /// Rows by class that `before` counts and `after` does not.
@@ -253,7 +265,7 @@ fn difference(before: &Statistics, after: &Statistics) -> Loss {
             if *kind == BlockKind::Background {
                 *rows.entry(None).or_default() += block.rows();
             }
-            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n);
+            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n + sums.negative_n);
         }
         rows
     };

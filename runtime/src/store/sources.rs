@@ -1,7 +1,7 @@
 //! Recordings that were taught, so that teaching a folder again learns only what is new, and one that was cut off goes on
 //! where it stopped. Bounded: beyond the bound the oldest is forgotten, and would be learned again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::record::Batch;
 
@@ -43,6 +43,19 @@ impl Sources {
     pub(super) fn forget(&mut self, source: u64) {
         if self.rows.remove(&source).is_some() {
             self.order.retain(|s| *s != source);
+        }
+    }
+
+    /// Forgets all recordings but those in `kept`.
+    pub(super) fn retain(&mut self, kept: &HashSet<u64>) {
+        self.rows.retain(|s, _| kept.contains(s));
+        self.order.retain(|s| kept.contains(s));
+    }
+
+    /// Rows of a recording that was not taught to its end are taken back: it is resumed behind those that are left.
+    pub(super) fn take_back(&mut self, source: u64, rows: usize) {
+        if let Some(n) = self.rows.get_mut(&source).filter(|n| **n != FINISHED) {
+            *n = n.saturating_sub(rows as u64);
         }
     }
 
