@@ -131,8 +131,9 @@ impl Contents {
             }
             Kind::Undo => {
                 self.subtract(origin, labels(), latents)?;
-                if learned.batch.source_complete {
-                    self.sources.forget(learned.batch.source);
+                match learned.batch.source_complete {
+                    true => self.sources.forget(learned.batch.source),
+                    false => self.sources.take_back(learned.batch.source, learned.rows.len()),
                 }
             }
             Kind::Relabel => {

@@ -81,6 +81,8 @@ pub(super) struct Held {
     /// The newest rows, by id: the undo horizon.
     fresh: BTreeMap<u64, (Place, u32)>,
     fresh_bytes: u64,
+    /// Rows with a lower id may leave, or have left.
+    settled_before: u64,
     rows: u64,
     background: u64,
     bytes: u64,
@@ -95,6 +97,7 @@ impl Held {
             classes: BTreeMap::new(),
             fresh: BTreeMap::new(),
             fresh_bytes: 0,
+            settled_before: 0,
             rows: 0,
             background: 0,
             bytes: 0,
@@ -170,12 +173,14 @@ impl Held {
     /// where the newest take more than half of the bytes.
     pub fn settle(&mut self, next_row: u64) {
         let first = next_row.saturating_sub(self.bounds.undo_rows);
+        self.settled_before = self.settled_before.max(first);
         while let Some((id, (place, cost_bytes))) = self.fresh.first_key_value().map(|(id, fresh)| (*id, *fresh)) {
             if id >= first && self.fresh_bytes <= self.bounds.bytes / 2 {
                 break;
             }
             self.fresh.remove(&id);
             self.fresh_bytes -= u64::from(cost_bytes);
+            self.settled_before = self.settled_before.max(id + 1);
             let labels = self.entry(place).map(|e| Arc::clone(&e.labels));
             if let Some(group) = labels.and_then(|l| self.groups.get_mut(&l)) {
                 group.settled.insert((self.bounds.priority(id), place));
@@ -262,6 +267,16 @@ impl Held {
     /// Number of held rows.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// When reopened: whether what is missing before the oldest row of the horizon left or was taken back is not known any more.
+    pub fn settle_before_oldest(&mut self, next_row: u64) {
+        self.settled_before = self.settled_before.max(self.oldest_undoable().unwrap_or(next_row));
+    }
+
+    /// True for ids behind the undo horizon.
+    pub fn is_settled(&self, id: u64) -> bool {
+        id < self.settled_before
     }
 
     /// Id of the oldest row that undo still reaches; `None` when there is none.

@@ -2,13 +2,14 @@
 //! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{CHUNK_EDGE_BYTES, Chunks, Position, Records};
 use super::contents::Contents;
+use super::correct::without;
 use super::folder::{remove_all, write_header};
 use super::frame::Kind;
 use super::header::{Creation, Header};
@@ -21,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Blocks by origin and kind.
 pub type Statistics = BTreeMap<(Origin, BlockKind), Block>;
-/// Rows that were counted and are no more, by class; background under no name.
+/// Rows that were counted and are no more, under each class that they name, as heard or as not heard; background under no name.
 pub type Loss = BTreeMap<Option<ClassName>, u64>;
 
 /// Takes the rows that go into a new set of files, record by record.
@@ -82,22 +83,28 @@ impl Adapter {
 
     /// Forgets a class without a trace: the statistics are summed anew from the held rows that are not of it, in new files,
     /// and the old ones are removed. Rows of other classes that had left replay are lost with it; they are counted in what is
-    /// returned. [`Adapter::loss_of_forgetting_hard`] tells before.
+    /// returned. A recording of which no row is left is forgotten too, so that it can be taught again.
+    /// [`Adapter::loss_of_forgetting_hard`] tells before.
     ///
     /// # Errors
     /// `Input` when there is no such class; `Storage` when there is no room for a second set of files.
     pub fn forget_hard(&mut self, class: &ClassName) -> Result<Loss> {
         self.check_writable()?;
         self.check_known(class)?;
-        self.strip(class)?;
         let (statistics, loss) = self.without(class)?;
-        let next = self.anew(Anew { statistics, ..self.as_it_is() }, |sink| {
+        let (mut anew, mut kept) = (Anew { statistics, ..self.as_it_is() }, HashSet::new());
+        let stripped = |sink: &mut dyn FnMut(Learned) -> Result<()>| {
             self.rows(|mut learned| {
-                let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-                learned.retain(&keep, self.dim());
+                strip(&mut learned, class, self.dim());
                 sink(learned)
             })
+        };
+        stripped(&mut |learned| {
+            kept.extend(Some(learned.batch.source).filter(|_| !learned.rows.is_empty()));
+            Ok(())
         })?;
+        anew.sources.retain(|(source, _)| kept.contains(source));
+        let next = self.anew(anew, stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -116,7 +123,8 @@ impl Adapter {
     /// taken back.
     ///
     /// # Errors
-    /// `Input` when there is no such checkpoint; `Storage` when there is no room for a second set of files.
+    /// `Input` when there is no such checkpoint, or the incarnation is known already; `Storage` when there is no room for a
+    /// second set of files.
     pub fn roll_back(&mut self, generation: u64, incarnation: u64) -> Result<Loss> {
         self.check_writable()?;
         self.sync()?;
@@ -126,14 +134,18 @@ impl Adapter {
                 .expected(format!("one of {:?}", self.generations()))
                 .found(generation)
         })?;
+        let own = Origin { incarnation, ..self.origin() };
+        if self.origin() == own || self.origins.iter().any(|o| o.origin == own) || self.origins().contains(&own) {
+            return Err(Error::new(ErrorKind::Input, "this incarnation has learned here before").at(own).cure("draw a new one"));
+        }
         let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
         for chunk in &listed {
             self.records_before(&root, chunk.sequence, chunk.slot, &mut |at, found| older.hold_found(at, found))?;
             older.let_leave(chunk);
         }
         let loss = difference(&self.contents.blocks, &older.blocks);
-        let own = Origin { incarnation, ..self.origin() };
-        let mut origins: Vec<OriginState> = root.origins.iter().map(|o| OriginState { own: false, ..o.clone() }).collect();
+        let has_blocks = |o: &&OriginState| older.blocks.keys().any(|(origin, _)| *origin == o.origin);
+        let mut origins: Vec<_> = root.origins.iter().filter(has_blocks).map(|o| OriginState { own: false, ..o.clone() }).collect();
         origins.push(OriginState { origin: own, generation: 0, parity: None, own: true });
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
@@ -186,13 +198,12 @@ impl Adapter {
         records.try_for_each(|(offset, found)| visit(Position { sequence, offset, slot }, &found))
     }
 
-    /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
+    /// Statistics of the held rows without `class`, and what is lost beside that class.
     fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
         let mut sums = Contents::of(&self.header);
         sums.let_rows_wait(true);
         self.rows(|mut learned| {
-            let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-            learned.retain(&keep, self.dim());
+            strip(&mut learned, class, self.dim());
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
         })?;
         sums.add_waiting()?;
@@ -266,9 +277,11 @@ impl Adapter {
     }
 }
 
-/// True when the labels name the class, as heard or as not heard.
-pub(super) fn names(labels: &LabelSet, class: &ClassName) -> bool {
-    labels.positive().contains(class) || labels.negative().contains(class)
+/// Takes the class out of rows that are something else beside, and leaves out those that are not.
+fn strip(learned: &mut Learned, class: &ClassName, dim: usize) {
+    let labels: Vec<Option<LabelSet>> = learned.rows.iter().map(|(_, l)| without(l, class)).collect();
+    learned.retain(&labels.iter().map(Option::is_some).collect::<Vec<_>>(), dim);
+    learned.rows.iter_mut().zip(labels.into_iter().flatten()).for_each(|((_, old), new)| *old = new);
 }
 
 /// Rows by class that `before` counts and `after` does not.
@@ -279,7 +292,7 @@ fn difference(before: &Statistics, after: &Statistics) -> Loss {
             if *kind == BlockKind::Background {
                 *rows.entry(None).or_default() += block.rows();
             }
-            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n);
+            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n + sums.negative_n);
         }
         rows
     };

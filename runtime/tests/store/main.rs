@@ -1,6 +1,7 @@
 //! The adapter on disk, from outside: what was acknowledged is there after every fault, and nothing else is.
 
 mod committed;
+mod corrected;
 mod crash;
 mod cuts;
 mod damage;
@@ -9,10 +10,14 @@ mod diary;
 mod disk;
 mod exhaust;
 mod faults;
+mod forget;
 mod golden;
 mod life;
 mod pages;
 mod refused;
+mod relabel;
+mod rewrite;
 mod script;
 mod survive;
+mod undo;
 mod world;
