@@ -24,6 +24,10 @@ pub trait Storage: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Length in bytes, fixed at creation.
     fn len_bytes(&self) -> u64;
+    /// How much of it was there when it was opened: less than its length when something else cut it short.
+    fn found_bytes(&self) -> u64 {
+        self.len_bytes()
+    }
     /// The file itself when it can be mapped read-only.
     fn mappable(&self) -> Option<&File>;
 }
@@ -63,6 +67,7 @@ struct FileStorage {
     file: File,
     path: PathBuf,
     len_bytes: u64,
+    found_bytes: u64,
 }
 
 /// A folder on disk.
@@ -106,7 +111,7 @@ impl Folder for DiskFolder {
         let path = self.0.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(|e| Error::io("create", &path, e))?;
         preallocate(&file, &path, 0, len_bytes)?;
-        Ok(Box::new(FileStorage { file, path, len_bytes }))
+        Ok(Box::new(FileStorage { file, path, len_bytes, found_bytes: len_bytes }))
     }
 
     fn open(&self, name: &str, len_bytes: u64, write: bool) -> Result<Box<dyn Storage>> {
@@ -127,7 +132,7 @@ impl Folder for DiskFolder {
                 file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
             }
         }
-        Ok(Box::new(FileStorage { file, path, len_bytes }))
+        Ok(Box::new(FileStorage { file, path, len_bytes, found_bytes: found }))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -220,6 +225,10 @@ impl Storage for FileStorage {
 
     fn len_bytes(&self) -> u64 {
         self.len_bytes
+    }
+
+    fn found_bytes(&self) -> u64 {
+        self.found_bytes
     }
 
     fn mappable(&self) -> Option<&File> {

@@ -5,4 +5,5 @@ mod faults;
 mod golden;
 mod life;
 mod refused;
+mod verify;
 mod world;
