@@ -1,8 +1,8 @@
 //! What a power cut can leave of a disk: every image, at every moment.
 //!
 //! Between two syncs of a file its writes may arrive or not, in any combination, and one of them may be torn; what happened
-//! to names since the folder was synced may have happened or not. With at most [`ALL_SUBSETS_MAX`] operations that were
-//! not synced every combination is made; with more of them every prefix, and all but any one. Of each image each write
+//! to names since the folder was synced may have happened or not. With at most eight operations that were not
+//! synced every combination is made; with more of them every prefix, and all but any one. Of each image each write
 //! in it is torn, one at a time, at every boundary of 512 bytes on the disk and one byte to either side of it, and one byte
 //! from its ends; either the part in front arrived or the one behind.
 
@@ -11,9 +11,21 @@ use std::collections::HashMap;
 use crate::disk::Event;
 use crate::pages::Snapshot;
 
-/// With more unsynced operations than these, not every combination of them is tried.
-pub const ALL_SUBSETS_MAX: usize = 8;
 const SECTOR_LEN_BYTES: usize = 512;
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth {
+    /// With more unsynced operations than these, not every combination of them is tried.
+    pub all_subsets_max: usize,
+    /// Writes are torn.
+    pub torn: bool,
+}
+
+/// Everything that a power cut can do.
+pub const EVERYTHING: Depth = Depth { all_subsets_max: 8, torn: true };
+/// As much as there is time for in a test.
+pub const LITTLE: Depth = Depth { all_subsets_max: 4, torn: true };
 
 /// One thing that a power cut can do.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,14 +100,14 @@ impl<'a> Moments<'a> {
     }
 
     /// All that a power cut can do after `at` operations.
-    pub fn cuts(&self, at: usize, torn: bool, visit: &mut dyn FnMut(Cut)) {
+    pub fn cuts(&self, at: usize, depth: Depth, visit: &mut dyn FnMut(Cut)) {
         let open = &self.settled[at].1;
-        for kept in subsets(open.len()) {
+        for kept in subsets(open.len(), depth.all_subsets_max) {
             if !self.is_possible(at, kept) {
                 continue;
             }
             visit(Cut { at, kept, torn: None });
-            for (i, event) in open.iter().map(|i| &self.events[*i]).enumerate().filter(|(i, _)| torn && kept >> i & 1 == 1) {
+            for (i, event) in open.iter().map(|i| &self.events[*i]).enumerate().filter(|(i, _)| depth.torn && kept >> i & 1 == 1) {
                 if let Event::Write { offset, bytes, .. } = event {
                     for point in tears(*offset, bytes.len()) {
                         visit(Cut { at, kept, torn: Some((i as u32, 0, point as u32)) });
@@ -154,11 +166,11 @@ impl<'a> Moments<'a> {
 #[derive(Default)]
 pub struct Distinct {
     found: HashMap<[u8; 32], usize>,
-    pub cuts: Vec<(Cut, Option<usize>)>,
+    pub cuts: Vec<(Cut, Option<(usize, u64)>)>,
 }
 
 impl Distinct {
-    pub fn add(&mut self, moments: &Moments<'_>, cut: Cut, promised: Option<usize>) {
+    pub fn add(&mut self, moments: &Moments<'_>, cut: Cut, promised: Option<(usize, u64)>) {
         let next = self.cuts.len();
         let at = *self.found.entry(moments.image(&cut).digest()).or_insert(next);
         if at == next {
@@ -185,8 +197,8 @@ fn all(count: usize) -> u64 {
     (1 << count) - 1
 }
 
-fn subsets(count: usize) -> Vec<u64> {
-    if count <= ALL_SUBSETS_MAX {
+fn subsets(count: usize, all_subsets_max: usize) -> Vec<u64> {
+    if count <= all_subsets_max {
         return (0..=all(count)).collect();
     }
     let prefixes = (0..=count).map(all);
@@ -218,14 +230,14 @@ mod tests {
 
     #[test]
     fn beyond_eight_operations_every_prefix_and_every_single_loss_is_made() {
-        assert_eq!(subsets(3).len(), 8);
-        assert_eq!(subsets(9).len(), 10 + 8);
-        assert!(subsets(9).contains(&0b1_1111_1011));
+        assert_eq!(subsets(3, 8).len(), 8);
+        assert_eq!(subsets(9, 8).len(), 10 + 8);
+        assert!(subsets(9, 8).contains(&0b1_1111_1011));
     }
 
     #[test]
     fn a_name_is_replaced_only_when_the_new_file_was_made_and_writes_stay_where_their_file_is() {
-        let create = |name: &str, file| Event::Create { name: name.into(), file, len_bytes: 4 };
+        let create = |name: &str, file| Event::Create { name: name.into(), file, len_bytes: 4 + file };
         let events = [
             create("a", 0),
             Event::Write { file: 0, offset: 0, bytes: vec![1, 2] },
@@ -235,7 +247,7 @@ mod tests {
         ];
         let moments = Moments::new(&Snapshot::default(), &events);
         let mut images = Distinct::default();
-        moments.cuts(5, false, &mut |cut| images.add(&moments, cut, None));
+        moments.cuts(5, Depth { torn: false, ..EVERYTHING }, &mut |cut| images.add(&moments, cut, None));
         let found: Vec<Vec<String>> = images.cuts.iter().map(|(c, _)| moments.image(c).names.into_keys().collect()).collect();
         // With the first file written to or not: it alone, the second beside it; and the second in its place.
         assert_eq!(found, [vec!["a"], vec!["a"], vec!["a", "b"], vec!["a", "b"], vec!["a"]]);

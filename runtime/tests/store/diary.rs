@@ -88,11 +88,11 @@ impl Diary {
         &self.states[self.states.len() - 1]
     }
 
-    /// The state that must be there at least when the disk had done `events` operations; of a power cut, or of a process that
-    /// was `killed` alone.
-    pub fn promised(&self, events: usize, killed: bool) -> Option<usize> {
+    /// The state and generation that must be there at least when the disk had done `events` operations; of a power cut, or of
+    /// a process that was `killed` alone.
+    pub fn promised(&self, events: usize, killed: bool) -> Option<(usize, u64)> {
         let finished = self.calls.iter().filter(|c| c.events.1 <= events && (c.durable || killed));
-        finished.map(|c| c.states.1).max().or(self.stands.then_some(0))
+        finished.map(|c| (c.states.1, c.generations.1)).max().or(self.stands.then_some((0, 0)))
     }
 
     /// The latest state that may be there when the disk had done `events` operations.
@@ -100,11 +100,13 @@ impl Diary {
         self.calls.iter().filter(|c| c.events.0 <= events).map(|c| c.states.1).max().unwrap_or(0)
     }
 
-    /// The latest state of those sums that could be seen at this generation.
-    pub fn find(&self, sums: &Sums, generation: u64) -> Option<usize> {
-        let seen_in =
-            |s: usize, c: &Call| (c.states.0..=c.states.1).contains(&s) && (c.generations.0..=c.generations.1).contains(&generation);
-        (0..self.states.len()).rev().find(|s| self.states[*s].sums == *sums && self.calls.iter().any(|c| seen_in(*s, c)))
+    /// The latest state of those sums that could be seen at this generation, none behind `attempted`.
+    pub fn find(&self, sums: &Sums, generation: u64, attempted: usize) -> Option<usize> {
+        let seen_in = |s: usize, c: &Call| {
+            let first = c.generations.0 + u64::from(s > c.states.0);
+            (c.states.0..=c.states.1).contains(&s) && (first..=c.generations.1).contains(&generation)
+        };
+        (0..=attempted).rev().find(|s| self.states[*s].sums == *sums && self.calls.iter().any(|c| seen_in(*s, c)))
     }
 
     fn begin(&mut self, name: String, events: usize, steps: Vec<Rows>) {
@@ -191,15 +193,23 @@ impl Life {
     }
 
     pub fn learn(&mut self, count: u64, batch: Batch, durability: Durability) -> Result<()> {
-        let first = self.diary.next_row;
-        let rows: Vec<Row> = (first..first + count).map(|n| row(n, self.diary.dim, BITS)).collect();
+        let rows = self.new_rows(count);
         self.learn_rows(rows, batch, durability, false)
+    }
+
+    pub fn learn_as(&mut self, count: u64, labels: &LabelSet, batch: Batch, durability: Durability) -> Result<()> {
+        let rows = self.new_rows(count).into_iter().map(|row| Row { labels: labels.clone(), ..row }).collect();
+        self.learn_rows(rows, batch, durability, false)
+    }
+
+    fn new_rows(&self, count: u64) -> Vec<Row> {
+        let first = self.diary.next_row;
+        (first..first + count).map(|n| row(n, self.diary.dim, BITS)).collect()
     }
 
     /// As [`Life::learn`], of so many rows that they need several commits: some of them, in order, may be seen alone.
     pub fn learn_many(&mut self, count: u64) -> Result<()> {
-        let first = self.diary.next_row;
-        let rows: Vec<Row> = (first..first + count).map(|n| row(n, self.diary.dim, BITS)).collect();
+        let rows = self.new_rows(count);
         self.learn_rows(rows, batch(0, false), Durability::Now, true)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheatear::store::Access;
 
-use crate::cuts::{Distinct, Moments};
+use crate::cuts::{Depth, Distinct, Moments};
 use crate::diary::Diary;
 use crate::disk::{Disk, Event};
 use crate::pages::Snapshot;
@@ -75,13 +75,13 @@ fn write_out(image: &Snapshot, folder: &PathBuf) -> String {
 }
 
 /// Every image of a life at every moment.
-pub fn power_cuts(lived: &Lived, dump: Option<&Path>) -> Outcome {
+pub fn power_cuts(lived: &Lived, depth: Depth, dump: Option<&Path>) -> Outcome {
     let (events, diary) = (lived.life.disk.events(), &lived.life.diary);
     let moments = Moments::new(&lived.start.image, &events);
     let mut images = Distinct::default();
     for at in 0..moments.count() {
         let promised = diary.promised(at, false);
-        moments.cuts(at, true, &mut |cut| images.add(&moments, cut, promised));
+        moments.cuts(at, depth, &mut |cut| images.add(&moments, cut, promised));
         // A process that is killed loses nothing that it has acknowledged.
         images.add(&moments, moments.whole(at), diary.promised(at, true));
     }
@@ -110,9 +110,4 @@ pub fn carried(events: &[Event]) -> usize {
         _ => false,
     };
     events.iter().filter(record).count()
-}
-
-/// True when the diary's life wrote its last words; the calls that it made.
-pub fn calls(diary: &Diary) -> usize {
-    diary.calls.len()
 }

@@ -87,7 +87,7 @@ pub fn stories(small: bool) -> Vec<Story> {
     let filling = vec![
         Phase { name: "create", script: |life| life.create(header(DIM)) },
         Phase { name: "teach", script: if small { teach_little } else { teach } },
-        Phase { name: "fill", script: if small { fill_little } else { fill } },
+        Phase { name: "fill", script: fill },
         Phase { name: "many at once", script: many_at_once },
     ];
     let rare = vec![
@@ -169,16 +169,19 @@ fn many_at_once(life: &mut Life) -> Result<()> {
     life.learn(1, bulky(20_000), Now)
 }
 
-/// Records so long that every few fill a chunk, until rows have to be carried to make room.
+/// Records so long that every few fill a chunk, and in each chunk rows of rare classes that stay: they must be carried to make
+/// room.
 fn fill(life: &mut Life) -> Result<()> {
     life.open()?;
-    for step in 0..36 {
-        let durability = if step % 5 == 2 { Later } else { Now };
+    let wren = labels(&["wren"], &[]);
+    let rare = [labels(&["jay"], &[]), labels(&["robin", "jay"], &["wren"]), labels(&[], &[]), labels(&["robin"], &[])];
+    for step in 0..52 {
+        let durability = if step % 6 == 1 { Later } else { Now };
         match step % 4 {
-            0 => life.learn(2, bulky(9_000 + 16 * step), durability)?,
-            1 => life.learn(1, bulky(13_000 + 160 * step), durability)?,
-            2 => life.learn(2, batch(9, step == 34), durability)?,
-            _ => life.learn(3, bulky(11_000), durability)?,
+            0 => life.learn_as(1, &rare[step / 4 % 4], batch(9, step == 48), durability)?,
+            1 => life.learn_as(2, &wren, bulky(14_000 + 16 * step), durability)?,
+            2 => life.learn_as(1, &wren, bulky(16_000 + 160 * step), durability)?,
+            _ => life.learn_as(3, &wren, bulky(11_000), durability)?,
         }
         match step {
             9 | 27 => life.relabel(&[0, 2], &labels(&["jay"], &["wren"]), Now)?,
@@ -187,14 +190,6 @@ fn fill(life: &mut Life) -> Result<()> {
             22 => life.open()?,
             _ => {}
         }
-    }
-    life.sync()
-}
-
-fn fill_little(life: &mut Life) -> Result<()> {
-    life.open()?;
-    for step in 0..24 {
-        life.learn(2, bulky(24_000 + 100 * step), if step % 5 == 2 { Later } else { Now })?;
     }
     life.sync()
 }

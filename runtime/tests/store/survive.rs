@@ -60,7 +60,7 @@ pub fn look(adapter: &Adapter) -> Check<Seen> {
 impl Expected<'_> {
     /// Opens what a power cut left, reading and writing, compares it with the diary, teaches on, and opens it again. Returns
     /// the state in which it was; `None` when there was no adapter yet.
-    pub fn check(&self, image: &Snapshot, promised: Option<usize>, attempted: usize) -> Check<Option<usize>> {
+    pub fn check(&self, image: &Snapshot, promised: Option<(usize, u64)>, attempted: usize) -> Check<Option<usize>> {
         let disk = Disk::at(image.clone());
         let reader = match disk.open(Access::Read) {
             Err(e) if promised.is_none() && e.kind() == ErrorKind::Missing && !image.names.contains_key("header") => {
@@ -68,11 +68,11 @@ impl Expected<'_> {
             }
             opened => opened.map_err(|e| format!("reading: {e}"))?,
         };
-        let state = self.examine(&reader)?;
+        let state = self.examine(&reader, attempted)?;
         let generation = reader.generation();
-        let (s, p) = (state, promised.unwrap_or(0));
-        ensure(s >= p, || format!("state {s} of generation {generation}, but state {p} was durable"))?;
-        ensure(s <= attempted, || format!("state {s}, but only {attempted} was begun"))?;
+        let promised = promised.unwrap_or((0, 0));
+        let short = state < promised.0 || generation < promised.1;
+        ensure(!short, || format!("state {state} of generation {generation}, but {promised:?} was durable"))?;
         ensure(disk.operations() == 0, || "a reader wrote".into())?;
         let old = reader.header().format == 1;
         let before = look(&reader)?;
@@ -87,9 +87,9 @@ impl Expected<'_> {
     }
 
     /// Finds the state that an adapter is in, and compares it.
-    fn examine(&self, adapter: &Adapter) -> Check<usize> {
+    fn examine(&self, adapter: &Adapter, attempted: usize) -> Check<usize> {
         let (sums, generation) = (sums_of(adapter), adapter.generation());
-        let state = self.diary.find(&sums, generation);
+        let state = self.diary.find(&sums, generation, attempted);
         let state = state.ok_or_else(|| format!("statistics that never were, at generation {generation}: {}", counts(adapter)))?;
         ensure(adapter.damaged_chunks() == 0, || format!("{} damaged chunks", adapter.damaged_chunks()))?;
         let seen = look(adapter)?;
