@@ -197,8 +197,16 @@ impl Adapter {
     /// What `visit` returns; `Storage` or `Corrupt` when a chunk cannot be read, `Busy` for a reader when the writer has
     /// taken one since.
     pub fn rows(&self, mut visit: impl FnMut(Learned) -> Result<()>) -> Result<()> {
+        self.rows_by_chunk(|_, learned| visit(learned))
+    }
+
+    /// As [`Adapter::rows`], each record with the sequence of its chunk.
+    ///
+    /// # Errors
+    /// As [`Adapter::rows`].
+    pub fn rows_by_chunk(&self, mut visit: impl FnMut(u64, Learned) -> Result<()>) -> Result<()> {
         for sequence in self.sequences() {
-            self.rows_of(sequence, &mut visit)?;
+            self.rows_of(sequence, &mut |learned| visit(sequence, learned))?;
         }
         Ok(())
     }
@@ -362,6 +370,21 @@ impl Adapter {
     /// Rows that replay holds.
     pub fn held_rows(&self) -> u64 {
         self.contents.held.rows()
+    }
+
+    /// True for rows that are kept out of training, to judge a trained head: those flagged so, and one in eight by its id.
+    pub fn is_held_out(&self, id: u64, flags: RowFlags) -> bool {
+        self.contents.held.bounds.held_out(id, flags)
+    }
+
+    /// Chunks that hold rows or that a checkpoint still needs, the open one among them.
+    pub fn chunks_in_use(&self) -> u64 {
+        self.chunks.sealed.len() as u64 + 1
+    }
+
+    /// True when everything acknowledged so far survives a power cut. A reader cannot know.
+    pub fn is_durable(&self) -> bool {
+        self.access == Access::Write && !self.unsynced && !self.failed
     }
 
     /// Id of the oldest row that undo reaches; `None` when there is none.

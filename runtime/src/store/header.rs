@@ -252,6 +252,13 @@ impl Header {
         }
     }
 
+    /// How many of the copies in the header's file are whole, and how many there should be.
+    pub(super) fn copies(&self, bytes: &[u8]) -> (usize, usize) {
+        let copies = if self.format == 1 { 1 } else { 2 };
+        let whole = bytes.chunks(bytes.len().div_ceil(copies).max(1)).filter(|c| Header::decode_copy(c, self.format).is_ok());
+        (whole.count(), copies)
+    }
+
     fn decode_copy(bytes: &[u8], format: u32) -> Result<Header> {
         if bytes.len() < FRAME_LEN_BYTES {
             return Err(damaged("the adapter's header is too short").found(format!("{} bytes", bytes.len())));

@@ -25,10 +25,14 @@ mod rewrite;
 mod sources;
 pub mod state;
 pub mod storage;
+pub mod tally;
 mod v1;
+pub mod verify;
+mod verify_chunks;
 
 pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
 pub use header::{Creation, Header};
 pub use record::{Batch, Learned, NewRow, RowFlags};
 pub use rewrite::{Anew, Loss, Sink, Statistics};
 pub use state::OriginState;
+pub use tally::{Earlier, Tally};

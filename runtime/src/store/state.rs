@@ -97,7 +97,7 @@ impl Root {
 
 /// The state file.
 pub struct StateFile {
-    storage: Box<dyn Storage>,
+    pub(super) storage: Box<dyn Storage>,
     slots: u32,
     slot_len: u64,
     units: u32,
@@ -140,25 +140,14 @@ impl StateFile {
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
         let mut roots = Vec::new();
-        let mut slot_bytes = vec![0u8; header.slot_len_bytes as usize];
+        let mut bytes = Vec::new();
         for slot in 0..header.slots {
-            // A root that cannot be read is as good as none: each of the newest two can be opened from.
-            if let Err(e) = state.storage.read_at(u64::from(slot) * slot_len, &mut slot_bytes) {
-                log::warn!("{e}");
-                continue;
-            }
-            let root = match header.format {
-                1 => unframe_postcard::<v1::Root>(&slot_bytes, Kind::Root).map(|r| r.into_root(u64::from(header.chunks))),
-                _ => unframe_postcard::<Root>(&slot_bytes, Kind::Root),
-            };
-            match root {
-                Ok(mut root) if root.adapter_id == header.adapter_id => {
-                    root.extents.sort_by_key(|e| e.part);
-                    roots.push((slot, root));
-                }
-                Ok(_) => {}
+            match state.root_in(slot, header, &mut bytes) {
+                Ok(Some(root)) => roots.push((slot, root)),
+                // A root that cannot be read is as good as none: each of the newest two can be opened from.
+                Err(e) if e.kind() == ErrorKind::Storage => log::warn!("{e}"),
                 Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
-                Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
         }
         roots.sort_by_key(|(_, r)| std::cmp::Reverse(r.generation));
@@ -168,6 +157,24 @@ impl StateFile {
             }
         }
         Ok(state)
+    }
+
+    /// The root in `slot`; `None` when nothing was written there, or by another adapter. `bytes` becomes what the slot holds.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is torn or damaged; `Mismatch` when a newer version wrote it; `Storage` when it cannot be read.
+    pub(super) fn root_in(&self, slot: u32, header: &Header, bytes: &mut Vec<u8>) -> Result<Option<Root>> {
+        bytes.resize(header.slot_len_bytes as usize, 0);
+        self.storage.read_at(u64::from(slot) * self.slot_len, bytes)?;
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        let mut root = match header.format {
+            1 => unframe_postcard::<v1::Root>(bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
+            _ => unframe_postcard::<Root>(bytes, Kind::Root)?,
+        };
+        root.extents.sort_by_key(|e| e.part);
+        Ok(Some(root).filter(|root| root.adapter_id == header.adapter_id))
     }
 
     /// The newest good root.

@@ -20,4 +20,5 @@ mod rewrite;
 mod script;
 mod survive;
 mod undo;
+mod verify;
 mod world;
