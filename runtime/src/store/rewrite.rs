@@ -129,11 +129,11 @@ impl Adapter {
     pub fn roll_back(&mut self, generation: u64, incarnation: u64) -> Result<Loss> {
         self.check_writable()?;
         self.sync()?;
+        let (root, mut older, listed) = self.contents_at(generation)?;
         let own = Origin { incarnation, ..self.origin() };
         if self.origin() == own || self.origins.iter().any(|o| o.origin == own) || self.origins().contains(&own) {
             return Err(Error::new(ErrorKind::Input, "this incarnation has learned here before").at(own).cure("draw a new one"));
         }
-        let (root, mut older, listed) = self.contents_at(generation)?;
         let loss = difference(&self.contents.blocks, &older.blocks);
         let has_blocks = |o: &&OriginState| older.blocks.keys().any(|(origin, _)| *origin == o.origin);
         let mut origins: Vec<_> = root.origins.iter().filter(has_blocks).map(|o| OriginState { own: false, ..o.clone() }).collect();

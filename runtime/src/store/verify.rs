@@ -209,12 +209,14 @@ impl Adapter {
         let most = limit(self.header.creation.bits);
         let (mut sums, mut ids) = (Contents::of(&self.header), HashSet::new());
         let mut twice = Vec::new();
+        sums.let_rows_wait(true);
         self.rows(|learned: Learned| {
             twice.extend(learned.rows.iter().map(|(meta, _)| meta.id).filter(|id| !ids.insert((learned.batch.origin, *id))));
             seen.components += learned.latents.len() as u64;
             seen.components_at_limit += learned.latents.iter().filter(|q| i32::from(**q).abs() == most).count() as u64;
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
         })?;
+        sums.add_waiting()?;
         if let Some(id) = twice.first() {
             seen.find(format!("row {id} is held twice"), self.header.chunk_file(), WRONG);
         }
