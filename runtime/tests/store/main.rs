@@ -8,6 +8,7 @@ mod faults;
 mod forget;
 mod golden;
 mod life;
+mod random_life;
 mod refused;
 mod relabel;
 mod rewrite;
