@@ -1,9 +1,9 @@
 //! A life with corrections, and what must hold of it: an adapter in memory beside a list of what it should count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wheatear::learn::Origin;
-use wheatear::store::{Access, Acknowledgement, Adapter, Batch, Creation, Durability, Header};
+use wheatear::learn::{ClassName, LabelSet, Origin};
+use wheatear::store::{Access, Acknowledgement, Adapter, Batch, Creation, Durability, Header, Loss};
 use wheatear::units::Moment;
 
 use crate::disk::Disk;
@@ -85,7 +85,7 @@ impl Life {
         self.check_one(&copy.open(Access::Write).unwrap(), generation, &format!("{when}, reopened from a checkpoint"));
     }
 
-    fn check_one(&self, adapter: &Adapter, generation: u64, when: &str) {
+    pub fn check_one(&self, adapter: &Adapter, generation: u64, when: &str) {
         let counted: Vec<Row> = self.counted.values().cloned().collect();
         assert_eq!(sums_of(adapter), sums(&counted, adapter.dim()), "{when}: statistics");
         let held = held(adapter).unwrap();
@@ -99,4 +99,44 @@ impl Life {
         assert_eq!(adapter.held_rows() + adapter.evicted_rows(), counted.len() as u64, "{when}");
         assert_eq!(adapter.generation(), generation, "{when}");
     }
+}
+
+pub fn class(name: &str) -> ClassName {
+    ClassName::new(name).unwrap()
+}
+
+pub fn names(labels: &LabelSet, class: &ClassName) -> bool {
+    labels.positive().contains(class) || labels.negative().contains(class)
+}
+
+/// The labels without the class; none when nothing else is left.
+pub fn without(labels: &LabelSet, class: &ClassName) -> Option<LabelSet> {
+    let less = |names: &BTreeSet<ClassName>| names.iter().filter(|n| *n != class).cloned().collect();
+    let left = LabelSet::new(less(labels.positive()), less(labels.negative())).unwrap();
+    Some(left.clone()).filter(|left| left == labels || *left != LabelSet::background())
+}
+
+/// What forgetting `class` does to rows that are held.
+pub fn forgotten(rows: &BTreeMap<u64, Row>, class: &ClassName) -> BTreeMap<u64, Row> {
+    rows.iter().filter_map(|(id, row)| Some((*id, Row { labels: without(&row.labels, class)?, ..row.clone() }))).collect()
+}
+
+/// What forgetting `class` does to rows that are counted and not held: they keep all they are, under its retired name.
+pub fn retired(counted: &BTreeMap<u64, Row>, held: &BTreeMap<u64, Row>, class: &ClassName) -> BTreeMap<u64, Row> {
+    let name = |n: &ClassName| if n == class { class.retired() } else { n.clone() };
+    let labels = |l: &LabelSet| LabelSet::new(l.positive().iter().map(name).collect(), l.negative().iter().map(name).collect()).unwrap();
+    let gone = counted.iter().filter(|(id, _)| !held.contains_key(id));
+    gone.map(|(id, row)| (*id, Row { labels: labels(&row.labels), ..row.clone() })).collect()
+}
+
+/// Rows that `before` counts and `after` does not, under each class that they name.
+pub fn lost(before: &BTreeMap<u64, Row>, after: &BTreeMap<u64, Row>) -> Loss {
+    let mut loss = Loss::new();
+    for (_, row) in before.iter().filter(|(id, _)| !after.contains_key(id)) {
+        let named: Vec<Option<ClassName>> = row.labels.positive().iter().chain(row.labels.negative()).cloned().map(Some).collect();
+        for name in if named.is_empty() { vec![None] } else { named } {
+            *loss.entry(name).or_default() += 1;
+        }
+    }
+    loss
 }

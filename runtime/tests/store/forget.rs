@@ -1,35 +1,13 @@
 //! Classes forgotten: exactly while their rows are held, as an anonymous retired class beyond that, and without a trace.
 
-use std::collections::BTreeMap;
-
 use tempfile::tempdir;
 use wheatear::ErrorKind;
 use wheatear::head::{Head, Moments, SolvedHead};
-use wheatear::learn::{BlockKind, ClassName, LabelSet};
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, Loss};
+use wheatear::learn::BlockKind;
+use wheatear::store::{Access, Adapter, Batch, Creation, Durability};
 
-use crate::corrected::{BITS, DIM, Life};
+use crate::corrected::{BITS, DIM, Life, class, forgotten, lost, names, retired};
 use crate::world::{ID, KINDS, ORIGIN, Row, batch, creation, labels, row, rows, sums, sums_of, teach};
-
-fn class(name: &str) -> ClassName {
-    ClassName::new(name).unwrap()
-}
-
-fn names(labels: &LabelSet, class: &ClassName) -> bool {
-    labels.positive().contains(class) || labels.negative().contains(class)
-}
-
-/// The labels without the class; none when nothing else is left.
-fn without(labels: &LabelSet, class: &ClassName) -> Option<LabelSet> {
-    let less = |names: &std::collections::BTreeSet<ClassName>| names.iter().filter(|n| *n != class).cloned().collect();
-    let left = LabelSet::new(less(labels.positive()), less(labels.negative())).unwrap();
-    Some(left.clone()).filter(|left| left == labels || *left != LabelSet::background())
-}
-
-/// What forgetting `class` does to rows that are held.
-fn forgotten(rows: &BTreeMap<u64, Row>, class: &ClassName) -> BTreeMap<u64, Row> {
-    rows.iter().filter_map(|(id, row)| Some((*id, Row { labels: without(&row.labels, class)?, ..row.clone() }))).collect()
-}
 
 /// More than it can hold: single-label rows, mixed ones and background, one at a time.
 fn overfull() -> Life {
@@ -77,18 +55,13 @@ fn sums_of_rows_that_had_left_stay_under_a_retired_name_that_no_head_scores() {
         let mut life = overfull();
         let (class, counted, held) = (class(name), life.counted.clone(), life.held());
         let digest = life.adapter.statistics_digest().unwrap();
-        let (retired, _) = life.adapter.forget(&class, Durability::Now).unwrap();
+        let (rows, _) = life.adapter.forget(&class, Durability::Now).unwrap();
         assert_ne!(life.adapter.statistics_digest().unwrap(), digest);
         // What is left of it: rows that had left keep all they were, under the retired name; held ones lose it.
-        let renamed = |l: &LabelSet| {
-            let name = |n: &ClassName| if *n == class { class.retired() } else { n.clone() };
-            LabelSet::new(l.positive().iter().map(name).collect(), l.negative().iter().map(name).collect()).unwrap()
-        };
         let mut expected = forgotten(&held, &class);
-        let gone = counted.iter().filter(|(id, _)| !held.contains_key(id));
-        expected.extend(gone.map(|(id, row)| (*id, Row { labels: renamed(&row.labels), ..row.clone() })));
-        assert_eq!(retired, expected.values().filter(|r| names(&r.labels, &class.retired())).count() as u64, "{name}");
-        assert!(retired > 3, "{name}: {retired} rows had left");
+        expected.extend(retired(&counted, &held, &class));
+        assert_eq!(rows, expected.values().filter(|r| names(&r.labels, &class.retired())).count() as u64, "{name}");
+        assert!(rows > 3, "{name}: {rows} rows had left");
         life.counted = expected;
         life.check(name);
         let block = life.adapter.block(BlockKind::Latents).unwrap().unwrap();
@@ -159,15 +132,8 @@ fn forgetting_hard_leaves_the_sums_of_the_held_rows_and_tells_what_else_is_lost(
         let mut life = overfull();
         let class = class(name);
         let (counted, held) = (life.counted.clone(), life.held());
-        let mut expected = Loss::new();
-        for row in counted.iter().filter(|(id, _)| !held.contains_key(id)).map(|(_, row)| row) {
-            for other in row.labels.positive().iter().chain(row.labels.negative()).filter(|n| **n != class) {
-                *expected.entry(Some(other.clone())).or_default() += 1;
-            }
-            if row.labels == LabelSet::background() {
-                *expected.entry(None).or_default() += 1;
-            }
-        }
+        let mut expected = lost(&counted, &held);
+        expected.remove(&Some(class.clone()));
         assert!(expected.len() > 2 && expected.contains_key(&None), "{name}: {expected:?}");
         let generation = life.adapter.generation();
         let told = life.adapter.loss_of_forgetting_hard(&class).unwrap();

@@ -14,6 +14,7 @@ mod forget;
 mod golden;
 mod life;
 mod pages;
+mod random_life;
 mod refused;
 mod relabel;
 mod rewrite;

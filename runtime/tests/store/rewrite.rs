@@ -5,27 +5,15 @@ use std::path::Path;
 
 use tempfile::tempdir;
 use wheatear::learn::{ClassName, Origin};
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, Loss, Recovery};
+use wheatear::store::{Access, Adapter, Batch, Creation, Durability, Recovery};
 use wheatear::units::Moment;
 use wheatear::{ErrorKind, Result};
 
-use crate::corrected::{BITS, DIM, Life};
+use crate::corrected::{BITS, DIM, Life, lost};
 use crate::world::{ID, ORIGIN, Row, batch, bulky, creation, labels, row, rows, sums, sums_of, teach};
 
 fn names(life: &Life) -> Vec<String> {
     life.disk.image().names.into_keys().collect()
-}
-
-/// Rows that `before` counts and `after` does not, as a loss names them.
-fn loss(before: &BTreeMap<u64, Row>, after: &BTreeMap<u64, Row>) -> Loss {
-    let mut loss = Loss::new();
-    for (_, row) in before.iter().filter(|(id, _)| !after.contains_key(id)) {
-        let named: Vec<Option<ClassName>> = row.labels.positive().iter().chain(row.labels.negative()).cloned().map(Some).collect();
-        for name in if named.is_empty() { vec![None] } else { named } {
-            *loss.entry(name).or_default() += 1;
-        }
-    }
-    loss
 }
 
 #[test]
@@ -48,7 +36,7 @@ fn going_back_gives_exactly_the_statistics_of_then_and_learning_goes_on_as_a_new
         life.reopen();
         let now = life.adapter.generation();
         assert_eq!(life.adapter.generations()[1], generation);
-        let expected = loss(&life.counted, &then);
+        let expected = lost(&life.counted, &then);
         assert_eq!(life.adapter.roll_back(generation, 4).unwrap(), expected);
         life.counted = then;
         assert_eq!(life.adapter.statistics_digest().unwrap(), digest);
