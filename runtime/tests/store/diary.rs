@@ -57,6 +57,8 @@ pub struct Diary {
     /// Generations of checkpoints, and the state of each.
     checkpoints: Vec<(u64, usize)>,
     next_row: u64,
+    /// Id of the first row taught in this volume.
+    first_row: u64,
     pub generation: u64,
     /// The adapter was there before the first call.
     pub stands: bool,
@@ -67,21 +69,29 @@ impl Diary {
     pub fn blank(dim: usize) -> Diary {
         let states = vec![state_of(Rows::new(), dim)];
         let (calls, acts, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
-        Diary { dim, states, calls, acts, checkpoints, next_row: 1, generation: 0, stands: false }
+        Diary { dim, states, calls, acts, checkpoints, next_row: 1, first_row: 1, generation: 0, stands: false }
     }
 
     /// An adapter that was taught these rows before the first call.
     pub fn of(taught: &[Row], dim: usize, origin: Origin) -> Diary {
         let known = |row: &Row| Known { row: row.clone(), origin, source: 0 };
         let rows: Rows = (1..).zip(taught.iter().map(known)).collect();
-        Diary { states: vec![state_of(rows, dim)], next_row: taught.len() as u64 + 1, stands: true, ..Diary::blank(dim) }
+        let next_row = taught.len() as u64 + 1;
+        Diary { states: vec![state_of(rows, dim)], next_row, first_row: next_row, stands: true, ..Diary::blank(dim) }
     }
 
     /// A diary that begins with the state that this one ends with.
     pub fn next_volume(&self) -> Diary {
         let last = self.states.len() - 1;
         let checkpoints = self.checkpoints.iter().filter(|(_, state)| *state == last).map(|(g, _)| (*g, 0)).collect();
-        Diary { states: vec![Arc::clone(self.last())], calls: Vec::new(), checkpoints, stands: true, ..self.clone() }
+        Diary {
+            states: vec![Arc::clone(self.last())],
+            calls: Vec::new(),
+            checkpoints,
+            first_row: self.next_row,
+            stands: true,
+            ..self.clone()
+        }
     }
 
     pub fn last(&self) -> &Arc<State> {
@@ -124,17 +134,29 @@ impl Diary {
         self.generation = generation;
     }
 
-    /// The diary of one who was interrupted when the disk had done `events` operations and found the adapter in state `state`.
+    /// The same when operations are counted anew from the `events`-th: what was promised by then holds from the start.
+    pub fn forgets_time(&self, events: usize) -> Diary {
+        let mut calls = self.calls.clone();
+        for call in &mut calls {
+            call.events = (0, if call.events.1 <= events { 0 } else { usize::MAX });
+        }
+        Diary { calls, ..self.clone() }
+    }
+
+    /// The diary of one who was interrupted when the disk had done `events` operations, and finds the adapter in state `state`
+    /// of `generation`.
     pub fn interrupted(&self, events: usize, state: usize, generation: u64) -> Diary {
-        let mut calls: Vec<Call> = self.calls.iter().filter(|c| c.events.0 <= events).cloned().collect();
+        let mut calls: Vec<Call> = self.calls.iter().filter(|c| c.events.0 <= events && c.states.0 <= state).cloned().collect();
         for call in &mut calls {
             call.states.1 = call.states.1.min(state);
             if call.events.1 > events {
                 (call.events.1, call.generations.1, call.durable) = (usize::MAX, generation, false);
             }
         }
-        let next_row = self.next_row;
-        Diary { states: self.states[..=state].to_vec(), calls, acts: Vec::new(), next_row, generation, ..self.clone() }
+        let states = self.states[..=state].to_vec();
+        let newest = states.iter().filter_map(|s| s.rows.keys().next_back()).max().copied().unwrap_or(0);
+        let next_row = self.first_row.max(newest + 1);
+        Diary { states, calls, acts: Vec::new(), checkpoints: Vec::new(), next_row, generation, ..self.clone() }
     }
 }
 

@@ -118,6 +118,13 @@ impl Disk {
         Disk(Arc::new(Mutex::new(Inner { image, ..Inner::default() })))
     }
 
+    /// A disk on which `events` led to `image`; what happens from now on is added to them.
+    pub fn after(image: Snapshot, events: &[Event]) -> Disk {
+        let disk = Disk::at(image);
+        disk.inner().events = events.to_vec();
+        disk
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }

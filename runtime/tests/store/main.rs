@@ -1,5 +1,6 @@
 //! The adapter on disk, from outside: what was acknowledged is there after every fault, and nothing else is.
 
+mod again;
 mod committed;
 mod crash;
 mod cuts;
