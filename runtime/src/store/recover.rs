@@ -204,10 +204,14 @@ fn check_readable(edges: &[Edge], listed: &[ChunkRows], here: &str) -> Result<()
     let unknown = |slot: &usize| !listed.iter().any(|c| c.slot as usize == *slot);
     match edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable)).map(|(slot, _)| slot).find(unknown) {
         None => Ok(()),
-        Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
-            .at(format!("{here}/{CHUNKS}, slot {slot}"))
-            .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")),
+        Some(slot) => Err(unreadable(slot, here)),
     }
+}
+
+fn unreadable(slot: usize, here: &str) -> Error {
+    Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
+        .at(format!("{here}/{CHUNKS}, slot {slot}"))
+        .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")
 }
 
 /// For a reader: refuses what it read when the writer beside it took one of the chunks meanwhile.
@@ -217,6 +221,7 @@ fn check_undisturbed(chunks: &Chunks, edges: &[Edge], here: &str) -> Result<()> 
     let mut moved = used.filter(|slot| now[*slot as usize].named() != edges[*slot as usize].named());
     match moved.next() {
         None => Ok(()),
+        Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot as usize, here)),
         Some(slot) => {
             Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{here}/{CHUNKS}, slot {slot}")))
         }
