@@ -93,7 +93,8 @@ fn go_on(
     let check = |i: usize| {
         let Some(left) = left(i) else { return Ok(()) };
         let lost = |e: String, image: &Snapshot| (format!("{}, then {e}", left.what), image.clone());
-        let mut life = Life { disk: Disk::after(left.image.clone(), &left.events), adapter: None, diary: left.diary.clone() };
+        let mut life =
+            Life { disk: Disk::after(left.image.clone(), &left.events), adapter: None, diary: left.diary.clone(), damaged_chunks: 0 };
         let lived = caught(|| life.open().and_then(|()| script(&mut life)).map_err(|e| e.to_string()));
         lived.map_err(|e| lost(e, &left.image))?;
         let (events, diary) = (life.disk.events(), &life.diary);

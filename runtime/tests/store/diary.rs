@@ -2,7 +2,7 @@
 //! states the adapter goes through. Only which rows have left replay is taken from the adapter, since that is its choice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wheatear::Result;
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
@@ -31,6 +31,17 @@ pub type Rows = BTreeMap<u64, Known>;
 pub struct State {
     pub rows: Rows,
     pub sums: Sums,
+    with_more: OnceLock<Sums>,
+}
+
+impl State {
+    /// The blocks with one row more, which is always the same.
+    pub fn sums_with(&self, more: &Row, dim: usize) -> &Sums {
+        self.with_more.get_or_init(|| {
+            let rows: Vec<Row> = self.rows.values().map(|k| k.row.clone()).chain([more.clone()]).collect();
+            sums(&rows, dim)
+        })
+    }
 }
 
 /// One call of the adapter, and what may be seen while it runs.
@@ -44,6 +55,8 @@ pub struct Call {
     pub generations: (u64, u64),
     /// True when all that it did was acknowledged as durable.
     pub durable: bool,
+    /// It makes new files beside the old ones.
+    pub rewrites: bool,
 }
 
 /// What was done, and what must be there.
@@ -124,7 +137,8 @@ impl Diary {
         let dim = self.dim;
         self.states.extend(steps.into_iter().map(|rows| state_of(rows, dim)));
         let (states, generations) = ((from, self.states.len() - 1), (self.generation, u64::MAX));
-        self.calls.push(Call { name, events: (events, usize::MAX), states, generations, durable: false });
+        let rewrites = ["forget hard", "roll back", "compact"].contains(&name.as_str());
+        self.calls.push(Call { name, events: (events, usize::MAX), states, generations, durable: false, rewrites });
     }
 
     fn end(&mut self, events: usize, generation: u64, durable: bool) {
@@ -162,13 +176,7 @@ impl Diary {
 
 fn state_of(rows: Rows, dim: usize) -> Arc<State> {
     let all: Vec<Row> = rows.values().map(|k| k.row.clone()).collect();
-    Arc::new(State { sums: sums(&all, dim), rows })
-}
-
-/// The blocks of `state` with one row more.
-pub fn sums_with(state: &State, more: &Row, dim: usize) -> Sums {
-    let rows: Vec<Row> = state.rows.values().map(|k| k.row.clone()).chain([more.clone()]).collect();
-    sums(&rows, dim)
+    Arc::new(State { sums: sums(&all, dim), rows, with_more: OnceLock::new() })
 }
 
 /// Somebody who calls the adapter and writes down first what it will do.
@@ -176,6 +184,8 @@ pub struct Life {
     pub disk: Disk,
     pub adapter: Option<Adapter>,
     pub diary: Diary,
+    /// Chunks that were damaged when it was opened.
+    pub damaged_chunks: u64,
 }
 
 impl Life {
@@ -209,7 +219,9 @@ impl Life {
     pub fn open(&mut self) -> Result<()> {
         self.adapter = None;
         self.diary.begin("open".into(), self.disk.operations(), Vec::new());
-        self.adapter = Some(self.disk.open(Access::Write)?);
+        let adapter = self.disk.open(Access::Write)?;
+        self.damaged_chunks += adapter.damaged_chunks();
+        self.adapter = Some(adapter);
         self.note(true);
         Ok(())
     }
@@ -344,7 +356,7 @@ impl Life {
         steps.push(rows);
         self.diary.acts.clear();
         self.diary.checkpoints.clear();
-        self.call(format!("forget {class} hard"), steps, |adapter| adapter.forget_hard(&class).map(|_| true))
+        self.call("forget hard".into(), steps, |adapter| adapter.forget_hard(&class).map(|_| true))
     }
 
     /// Goes back to the older one of the two checkpoints that stand.
@@ -355,7 +367,7 @@ impl Life {
         let rows = self.diary.states[state].rows.clone();
         self.diary.acts.clear();
         self.diary.checkpoints.clear();
-        self.call(format!("roll back to {generation}"), vec![rows], |a| a.roll_back(generation, incarnation).map(|_| true))
+        self.call("roll back".into(), vec![rows], |a| a.roll_back(generation, incarnation).map(|_| true))
     }
 
     pub fn compact(&mut self) -> Result<()> {

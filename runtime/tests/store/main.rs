@@ -7,6 +7,7 @@ mod cuts;
 mod diary;
 mod disk;
 mod exhaust;
+mod fail;
 mod faults;
 mod golden;
 mod life;

@@ -13,6 +13,7 @@ mod cuts;
 mod diary;
 mod disk;
 mod exhaust;
+mod fail;
 mod pages;
 mod script;
 mod survive;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use again::{cut_recoveries, killed_writers};
 use cuts::{Depth, EVERYTHING};
 use exhaust::{Outcome, carried, power_cuts};
+use fail::{failing_changes, failing_reads, failing_to_open};
 use script::{Lived, migration, stories};
 
 fn main() -> ExitCode {
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     let mut lives: Vec<Lived> = stories(false).iter().flat_map(|story| story.live()).collect();
     lives.push(phase.live(&start, "an adapter of format 1"));
     lives.retain(|lived| lived.name.contains(&only));
-    for lived in &lives {
+    let what = std::env::args().nth(3).unwrap_or_default();
+    for lived in lives.iter().filter(|_| what != "faults") {
         let events = lived.life.disk.events();
         println!(
             "{}: {} calls, {} operations, {} records of carried rows",
@@ -52,8 +55,16 @@ fn main() -> ExitCode {
         all.add(told("a killed writer, another, and a power cut", || killed_writers(lived, untorn)));
         all.add(told("a power cut, and another one while it is mended", || cut_recoveries(lived, untorn)));
     }
+    let mut failed = Outcome::default();
+    for lived in &lives {
+        println!("{}:", lived.name);
+        failed.add(told("a failing change of the disk", || failing_changes(lived, false, Some(&dump.join("changes")))));
+        failed.add(told("a failing read", || failing_reads(lived, Some(&dump.join("reads")))));
+        failed.add(told("a failing read while it is opened", || failing_to_open(lived, 1, Some(&dump.join("opening")))));
+    }
+    println!("failing operations: {}, lost: {}", failed.images, failed.lost);
     println!("crash images: {}, lost: {}", all.images, all.lost);
-    if all.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all.lost + failed.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says what came of it.
