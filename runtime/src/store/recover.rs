@@ -211,13 +211,17 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
 }
 
 /// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(unreadable: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
-    match unreadable.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
+fn check_readable(slots: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
+    match slots.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
         None => Ok(()),
-        Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
-            .at(format!("{here}/{CHUNKS}, slot {slot}"))
-            .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")),
+        Some(slot) => Err(unreadable(*slot, here)),
     }
+}
+
+fn unreadable(slot: u32, here: &str) -> Error {
+    Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
+        .at(format!("{here}/{CHUNKS}, slot {slot}"))
+        .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")
 }
 
 /// For a reader: refuses what it read when the writer beside it took one of the chunks meanwhile.
@@ -227,6 +231,7 @@ fn check_undisturbed(chunks: &Chunks, edges: &[Edge], here: &str) -> Result<()> 
     let mut moved = used.filter(|slot| now[*slot as usize].named() != edges[*slot as usize].named());
     match moved.next() {
         None => Ok(()),
+        Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot, here)),
         Some(slot) => {
             Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{here}/{CHUNKS}, slot {slot}")))
         }
