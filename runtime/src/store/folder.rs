@@ -10,8 +10,8 @@ use super::header::{Creation, Header, STORE_FORMAT};
 use super::storage::{DiskFolder, Folder};
 use crate::{Error, ErrorKind, Result};
 
-const HEADER: &str = "header";
-const HEADER_NEW: &str = "header.new";
+pub(super) const HEADER: &str = "header";
+pub(super) const HEADER_NEW: &str = "header.new";
 pub(super) const CHUNKS: &str = "chunks";
 pub(super) const STATE: &str = "state";
 const LOCK: &str = "lock";

@@ -5,4 +5,6 @@ mod faults;
 mod golden;
 mod life;
 mod refused;
+mod salvage;
 mod world;
+mod wreck;
