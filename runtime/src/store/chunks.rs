@@ -26,9 +26,9 @@ use crate::{Error, ErrorKind, Result};
 pub const CHUNK_EDGE_BYTES: usize = 512;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct ChunkOpen {
-    adapter_id: [u8; 16],
-    sequence: u64,
+pub(super) struct ChunkOpen {
+    pub adapter_id: [u8; 16],
+    pub sequence: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

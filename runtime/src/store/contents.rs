@@ -170,7 +170,7 @@ impl Contents {
     }
 
     /// Takes rows out of the blocks of `origin` and their kinds; a block without rows is as if it had never been.
-    fn subtract<'a>(&mut self, origin: Origin, labels: impl Iterator<Item = &'a LabelSet> + Clone, latents: &[i8]) -> Result<()> {
+    pub fn subtract<'a>(&mut self, origin: Origin, labels: impl Iterator<Item = &'a LabelSet> + Clone, latents: &[i8]) -> Result<()> {
         self.add_waiting()?;
         for (kind, latents, labels) in by_kind(labels, latents, self.dim) {
             let foreign = || Error::new(ErrorKind::Learn, "rows that were never learned cannot be taken back").at(origin);

@@ -11,7 +11,7 @@ use super::storage::{DiskFolder, Folder};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) const HEADER: &str = "header";
-const HEADER_NEW: &str = "header.new";
+pub(super) const HEADER_NEW: &str = "header.new";
 pub(super) const CHUNKS: &str = "chunks";
 pub(super) const STATE: &str = "state";
 const LOCK: &str = "lock";

@@ -253,16 +253,30 @@ impl Header {
     }
 
     /// How many of the copies in the header's file are whole, and how many there should be.
-    pub(super) fn copies(&self, bytes: &[u8]) -> (usize, usize) {
+    pub(super) fn whole_copies(&self, bytes: &[u8]) -> (usize, usize) {
         let copies = if self.format == 1 { 1 } else { 2 };
         let whole = bytes.chunks(bytes.len().div_ceil(copies).max(1)).filter(|c| Header::decode_copy(c, self.format).is_ok());
         (whole.count(), copies)
     }
 
-    fn decode_copy(bytes: &[u8], format: u32) -> Result<Header> {
-        if bytes.len() < FRAME_LEN_BYTES {
-            return Err(damaged("the adapter's header is too short").found(format!("{} bytes", bytes.len())));
+    /// Every whole copy in the file of a wreck, whatever its length has become and whatever lies between and behind them.
+    ///
+    /// # Errors
+    /// `Mismatch` when a newer version wrote one.
+    pub(super) fn copies(bytes: &[u8]) -> Result<Vec<Header>> {
+        let mut copies = Vec::new();
+        for at in (0..bytes.len()).step_by(HEADER_LEN_BYTES) {
+            match Header::decode_frame(&bytes[at..]) {
+                Ok(header) => copies.push(header),
+                Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
+                Err(_) => {}
+            }
         }
+        Ok(copies)
+    }
+
+    /// The header in the frame at the start of `bytes`, whatever follows.
+    fn decode_frame(bytes: &[u8]) -> Result<Header> {
         let (kind, body) = unframe(bytes)?;
         // The format comes first: a later one may have other fields behind it.
         let found = postcard::take_from_bytes::<u32>(body).map_or(0, |(format, _)| format);
@@ -270,16 +284,27 @@ impl Header {
             let newer = Error::new(ErrorKind::Mismatch, "the adapter has another format");
             return Err(newer.expected(format!("at most {STORE_FORMAT}")).found(found).cure("update wheatear"));
         }
-        let header = match (format, found) {
-            (1, 1) => unframe_postcard::<v1::Header>(bytes, Kind::Header)?.into(),
-            (2, 2) => unframe_postcard::<Header>(bytes, Kind::Header)?,
-            _ => return Err(damaged("the adapter's header has the wrong length").found(format!("format {found}"))),
+        let header: Header = match found {
+            1 => unframe_postcard::<v1::Header>(bytes, Kind::Header)?.into(),
+            2 => unframe_postcard::<Header>(bytes, Kind::Header)?,
+            _ => return Err(damaged("the adapter's header has no format").found(found)),
         };
+        header.validate(ErrorKind::Corrupt)?;
+        Ok(header)
+    }
+
+    fn decode_copy(bytes: &[u8], format: u32) -> Result<Header> {
+        if bytes.len() < FRAME_LEN_BYTES {
+            return Err(damaged("the adapter's header is too short").found(format!("{} bytes", bytes.len())));
+        }
+        let header = Header::decode_frame(bytes)?;
+        if header.format != format {
+            return Err(damaged("the adapter's header has the wrong length").found(format!("format {}", header.format)));
+        }
         // The padding lies outside the checksum: it must be what was written.
         if header.copy()? != bytes {
             return Err(damaged("the adapter's header is followed by other bytes"));
         }
-        header.validate(ErrorKind::Corrupt)?;
         Ok(header)
     }
 

@@ -263,7 +263,7 @@ fn link_of(head: &[u8]) -> Option<Link> {
 
 /// True when `bytes` begin like the record that would follow: two of magic, generation and chain are its own, so that
 /// damage to any one of them does not hide it. A stale record has the magic alone.
-fn begins_record(bytes: &[u8], next: Link) -> bool {
+pub(super) fn begins_record(bytes: &[u8], next: Link) -> bool {
     let at = |from: usize, wanted: &[u8]| bytes.get(from..from + wanted.len()) == Some(wanted);
     let signs = [at(0, &MAGIC), at(FRAME_LEN_BYTES, &next.generation.to_le_bytes()), at(FRAME_LEN_BYTES + 8, &next.chain.to_le_bytes())];
     signs.into_iter().filter(|s| *s).count() >= 2

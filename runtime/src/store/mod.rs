@@ -22,6 +22,7 @@ pub mod pack;
 pub mod record;
 mod recover;
 mod rewrite;
+mod salvage;
 mod sources;
 pub mod state;
 pub mod storage;
@@ -34,5 +35,6 @@ pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recover
 pub use header::{Creation, Header};
 pub use record::{Batch, Learned, NewRow, RowFlags};
 pub use rewrite::{Anew, Loss, Sink, Statistics};
+pub use salvage::{Change, ClassRows, Damage, HeaderFound, Salvage, SalvageReport, Skipped, Wrong};
 pub use state::OriginState;
 pub use tally::{Earlier, Tally};

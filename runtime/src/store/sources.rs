@@ -69,6 +69,11 @@ impl Sources {
         self.order.iter().copied()
     }
 
+    /// True when anything is known of the recording.
+    pub(super) fn knows(&self, source: u64) -> bool {
+        self.rows.contains_key(&source)
+    }
+
     pub(super) fn has(&self, source: u64) -> bool {
         self.rows.get(&source) == Some(&FINISHED)
     }

@@ -47,6 +47,10 @@ pub trait Folder: Send + Sync {
     fn open(&self, name: &str, len_bytes: u64, write: bool) -> Result<Box<dyn Storage>>;
     /// All bytes of a file, of which no more than a mebibyte is taken.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
+    /// Length of a file as it is now. As it stands here it is right where [`Folder::read`] takes all.
+    fn len_bytes(&self, name: &str) -> Result<u64> {
+        Ok(self.read(name)?.len() as u64)
+    }
     /// Puts `from` in the place of `to`.
     fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// Removes a file.
@@ -147,6 +151,11 @@ impl Folder for DiskFolder {
         let mut limited = std::io::Read::take(file, READ_MAX_BYTES);
         std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(|e| Error::io("read", &path, e))?;
         Ok(bytes)
+    }
+
+    fn len_bytes(&self, name: &str) -> Result<u64> {
+        let path = self.0.join(name);
+        Ok(std::fs::metadata(&path).map_err(|e| Error::io("read the length of", &path, e))?.len())
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
