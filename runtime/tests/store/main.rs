@@ -11,6 +11,7 @@ mod life;
 mod random_life;
 mod refused;
 mod relabel;
+mod replay;
 mod rewrite;
 mod undo;
 mod world;
