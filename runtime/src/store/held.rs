@@ -3,8 +3,8 @@
 //! A class-balanced reservoir (Vitter 1985, "Random sampling with a reservoir"; balanced by class as in Chrysakis & Moens
 //! 2020, "Online continual learning from imbalanced data"). Each row has a fixed random priority, drawn from the adapter's
 //! seed and the row's id; when there are too many, the row of highest priority leaves, from the class that holds the most.
-//! So what is kept of a class is a uniform sample of its rows, a class with few rows keeps them all, and the choice
-//! depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
+//! So what is kept of a class is a uniform sample of its rows but the newest, a class with few rows keeps them all, and the
+//! choice depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
 //! Background has a share of its own. The newest rows never leave: undo needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,8 @@ pub(super) struct Held {
     /// The newest rows, by id: the undo horizon.
     fresh: BTreeMap<u64, (Place, u32)>,
     fresh_bytes: u64,
+    /// Rows that are new enough for it, but older ones than half of the bytes hold.
+    crowded_out: BTreeMap<u64, (Place, u32)>,
     /// Rows with a lower id may leave, or have left.
     settled_before: u64,
     rows: u64,
@@ -97,6 +99,7 @@ impl Held {
             classes: BTreeMap::new(),
             fresh: BTreeMap::new(),
             fresh_bytes: 0,
+            crowded_out: BTreeMap::new(),
             settled_before: 0,
             rows: 0,
             background: 0,
@@ -148,6 +151,9 @@ impl Held {
             self.fresh.remove(&entry.id);
             self.fresh_bytes -= u64::from(entry.cost_bytes);
         }
+        if self.crowded_out.get(&entry.id).is_some_and(|(p, _)| *p == place) {
+            self.crowded_out.remove(&entry.id);
+        }
         for class in entry.labels.positive() {
             if let Some(n) = self.classes.get_mut(class) {
                 *n -= 1;
@@ -169,22 +175,37 @@ impl Held {
         true
     }
 
-    /// Lets rows out of the undo horizon: those with an id that is more than its length before `next_row`, and the oldest
-    /// where the newest take more than half of the bytes.
+    /// Works out the undo horizon: of the rows with the last ids before `next_row` that it is long, the newest, as many as
+    /// half of the bytes hold. It depends on what is held alone, so that it is the same after reopening.
     pub fn settle(&mut self, next_row: u64) {
         let first = next_row.saturating_sub(self.bounds.undo_rows);
         self.settled_before = self.settled_before.max(first);
+        self.crowded_out = self.crowded_out.split_off(&first);
+        for (id, (place, cost_bytes)) in std::mem::take(&mut self.crowded_out) {
+            self.group_of(place, |group, priority| group.settled.remove(&(priority, place)));
+            self.fresh.insert(id, (place, cost_bytes));
+            self.fresh_bytes += u64::from(cost_bytes);
+        }
         while let Some((id, (place, cost_bytes))) = self.fresh.first_key_value().map(|(id, fresh)| (*id, *fresh)) {
             if id >= first && self.fresh_bytes <= self.bounds.bytes / 2 {
                 break;
             }
+            if id >= first {
+                self.crowded_out.insert(id, (place, cost_bytes));
+            }
             self.fresh.remove(&id);
             self.fresh_bytes -= u64::from(cost_bytes);
             self.settled_before = self.settled_before.max(id + 1);
-            let labels = self.entry(place).map(|e| Arc::clone(&e.labels));
-            if let Some(group) = labels.and_then(|l| self.groups.get_mut(&l)) {
-                group.settled.insert((self.bounds.priority(id), place));
-            }
+            self.group_of(place, |group, priority| group.settled.insert((priority, place)));
+        }
+    }
+
+    fn group_of(&mut self, place: Place, change: impl FnOnce(&mut Group, u64) -> bool) {
+        let known = self.entry(place).map(|e| (Arc::clone(&e.labels), self.bounds.priority(e.id)));
+        if let Some((labels, priority)) = known
+            && let Some(group) = self.groups.get_mut(&labels)
+        {
+            change(group, priority);
         }
     }
 
@@ -214,7 +235,7 @@ impl Held {
                 let Some((priority, _)) = settled.peek() else { continue };
                 let worth = match (is_background(labels), background > 0) {
                     (true, true) => u64::MAX,
-                    (true, false) if rows > 0 => continue,
+                    (true, false) if bytes == 0 => continue,
                     (true, false) => 0,
                     (false, _) if rows + bytes == 0 => continue,
                     (false, _) => labels.positive().iter().filter_map(|c| counts.get(c)).min().copied().unwrap_or(*group_rows),
@@ -269,9 +290,13 @@ impl Held {
         self.rows
     }
 
-    /// When reopened: whether what is missing before the oldest row of the horizon left or was taken back is not known any more.
-    pub fn settle_before_oldest(&mut self, next_row: u64) {
-        self.settled_before = self.settled_before.max(self.oldest_undoable().unwrap_or(next_row));
+    /// When reopened: whether a row that is missing left or was taken back is not known any more. Where rows are so long that
+    /// some of the horizon may have been crowded out of it, any of them may have left; else those before its oldest row.
+    pub fn settle_missing(&mut self, next_row: u64) {
+        let longest = self.iter().map(|(_, e)| u64::from(e.cost_bytes)).max().unwrap_or(0);
+        let crowded = longest.saturating_mul(self.bounds.undo_rows) > self.bounds.bytes / 2;
+        let oldest = self.oldest_undoable().filter(|_| !crowded).unwrap_or(next_row);
+        self.settled_before = self.settled_before.max(oldest);
     }
 
     /// True for ids behind the undo horizon.
@@ -288,3 +313,7 @@ impl Held {
 fn is_background(labels: &LabelSet) -> bool {
     labels.positive().is_empty() && labels.negative().is_empty()
 }
+
+#[cfg(test)]
+#[path = "held_tests.rs"]
+mod tests;

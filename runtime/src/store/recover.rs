@@ -127,7 +127,7 @@ impl Adapter {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        contents.held.settle_before_oldest(contents.next_row);
+        contents.held.settle_missing(contents.next_row);
         damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
         check_readable(&chunks.unreadable, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;

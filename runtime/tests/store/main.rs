@@ -19,6 +19,7 @@ mod pages;
 mod random_life;
 mod refused;
 mod relabel;
+mod replay;
 mod rewrite;
 mod salvage;
 mod script;

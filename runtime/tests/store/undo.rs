@@ -1,10 +1,11 @@
 //! Labels taken back: exactly, to the stated horizon, and not a row beyond it.
 
 use wheatear::ErrorKind;
-use wheatear::store::{Batch, Durability};
+use wheatear::store::{Batch, Creation, Durability};
+use wheatear::units::Moment;
 
 use crate::corrected::{BITS, DIM, Life};
-use crate::world::{ORIGIN, Row, batch, labels, row, rows, teach};
+use crate::world::{ORIGIN, Row, batch, bulky, creation, labels, row, rows, teach};
 
 fn undo(life: &mut Life, labels: usize, rows: u64) {
     let (undone, ack) = life.adapter.undo(labels, Durability::Now).unwrap();
@@ -207,6 +208,30 @@ fn undo_behind_a_damaged_chunk_is_refused_where_rows_of_the_label_may_have_been_
     assert_eq!((life.adapter.damaged_chunks(), life.adapter.held_rows()), (1, 1));
     assert_eq!(life.adapter.undo(1, Durability::Now).unwrap_err().kind(), ErrorKind::Limit);
     life.check("nothing is taken");
+}
+
+#[test]
+fn a_label_of_which_long_rows_were_crowded_out_of_the_horizon_is_refused_whole() {
+    let long = |ns: u64| Batch { time: Moment { monotonic_ns: ns, ..Moment::UNKNOWN }, ..bulky(20_000) };
+    for (seed, reopen) in (0..24).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut life = Life::new(Creation { seed, ..creation(DIM as u32, BITS) });
+        // One label of five rows, then three labels for which some of those five leave.
+        for n in 0..5 {
+            life.teach(&long(0), &[row(3 * n, DIM, BITS)]);
+        }
+        for n in 5..8 {
+            life.teach(&long(n), &[row(3 * n, DIM, BITS)]);
+        }
+        assert!(life.held().len() < 7, "seed {seed}");
+        undo(&mut life, 3, 3);
+        if reopen {
+            life.reopen();
+        }
+        let held = life.held().len();
+        let result = life.adapter.undo(1, Durability::Now);
+        assert_eq!(result.err().map(|e| e.kind()), Some(ErrorKind::Limit), "seed {seed}, {held} of five held, reopened: {reopen}");
+        life.check("refused");
+    }
 }
 
 #[test]
