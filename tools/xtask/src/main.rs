@@ -4,6 +4,7 @@
 //! and SHA-256, and kept under `target/assets`.
 
 mod assets;
+mod bench;
 mod cache;
 mod check;
 mod demo;
@@ -59,6 +60,11 @@ enum Task {
         #[arg(long)]
         offline: bool,
     },
+    /// Measure the runtime beside others
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Bench { what } => bench::run(&what).map(|()| true),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };
