@@ -118,7 +118,7 @@ impl Adapter {
         }
         contents.held.settle(contents.next_row);
         damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
-        check_readable(&edges, &listed, &here)?;
+        check_readable(&edges, &listed, &chunks, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
@@ -199,9 +199,11 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
     }
 }
 
-/// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(edges: &[Edge], listed: &[ChunkRows], here: &str) -> Result<()> {
-    let unknown = |slot: &usize| !listed.iter().any(|c| c.slot as usize == *slot);
+/// Refuses when a slot cannot be read that may hold the end of the journal: one that nothing is known of, or any, when the
+/// journal goes on behind the chunk where it was last seen. A slot that is listed may have been taken for that.
+fn check_readable(edges: &[Edge], listed: &[ChunkRows], chunks: &Chunks, here: &str) -> Result<()> {
+    let goes_on = chunks.open_damaged || chunks.end_is_sealed()?;
+    let unknown = |slot: &usize| goes_on || !listed.iter().any(|c| c.slot as usize == *slot);
     match edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable)).map(|(slot, _)| slot).find(unknown) {
         None => Ok(()),
         Some(slot) => Err(unreadable(slot, here)),
