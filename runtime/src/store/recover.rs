@@ -129,7 +129,7 @@ impl Adapter {
         contents.held.settle(contents.next_row);
         contents.held.settle_missing(contents.next_row);
         damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
-        check_readable(&chunks.unreadable, &listed, &here)?;
+        check_readable(&chunks, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
@@ -210,9 +210,14 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
     }
 }
 
-/// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(slots: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
-    match slots.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
+/// Refuses when a slot cannot be read that may hold the end of the journal: one that nothing is known of, or any, when the
+/// journal goes on behind the chunk where it was last seen. A slot that is listed may have been taken for that.
+fn check_readable(chunks: &Chunks, listed: &[ChunkRows], here: &str) -> Result<()> {
+    if chunks.unreadable.is_empty() {
+        return Ok(());
+    }
+    let goes_on = chunks.open_damaged || chunks.end_is_sealed()?;
+    match chunks.unreadable.iter().find(|slot| goes_on || !listed.iter().any(|c| c.slot == **slot)) {
         None => Ok(()),
         Some(slot) => Err(unreadable(*slot, here)),
     }
