@@ -45,7 +45,7 @@ struct Cli {
     /// Rows that are counted with 32 rows a commit; half of them are timed
     #[arg(long, value_name = "N", default_value_t = 65_536)]
     rows: usize,
-    /// Rows that are counted with one row a commit; a third of them is timed
+    /// Rows that are counted with one row a commit; a sixth of them is timed
     #[arg(long, value_name = "N", default_value_t = 24_576)]
     label_rows: usize,
     /// Rows that each store holds
@@ -118,8 +118,10 @@ fn measure(cli: &Cli, mut warnings: Vec<String>) -> Result<Report> {
             eprintln!("counting by {}: {} rows in each of {} stores", mode.name, mode.rows, Kind::ALL.len());
             counts = Some((mode, pass(&image.place, Some(own), mode, shape)?));
             fs::remove_dir_all(image.place.join(mode.name))?;
-            let part = if mode.rows_per_commit > 1 { 2 } else { 3 };
-            timed = Mode::new(mode.name, mode.rows_per_commit, mode.rows_per_round, mode.rows / part).filled_fast();
+            // Single rows take a card's time: fewer of them, in as many rounds.
+            let (rows_per_round, rows) =
+                if mode.rows_per_commit > 1 { (mode.rows_per_round, mode.rows / 2) } else { (mode.rows_per_round / 2, mode.rows / 6) };
+            timed = Mode::new(mode.name, mode.rows_per_commit, rows_per_round, rows).filled_fast();
         }
         eprintln!("timing by {}: {} rows in each of {} stores", timed.name, timed.rows, Kind::ALL.len());
         let tracks = pass(work.path(), disk.as_ref(), timed, shape)?;

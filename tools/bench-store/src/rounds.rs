@@ -70,8 +70,8 @@ impl Track {
     }
 }
 
-/// Commits rows to each store below `folder`: first until all are full, then `mode.rows` that count, then half as many as
-/// are held that do not, so that no store happens to be freshly checkpointed.
+/// Commits rows to each store below `folder`: first until all are full, then `mode.rows` that count, then a quarter of
+/// what is held that do not, so that no store happens to be freshly checkpointed.
 pub fn run(folder: &Path, device: Option<&Device>, mode: Mode, shape: Shape) -> Result<Vec<Track>> {
     let mut rows = Rows::new(shape.dim)?;
     let mut tracks = Vec::new();
@@ -98,7 +98,7 @@ pub fn run(folder: &Path, device: Option<&Device>, mode: Mode, shape: Shape) -> 
             track.rounds.push(round);
         }
     }
-    let rows = rows.take((shape.replay_rows as usize / 2).next_multiple_of(mode.rows_per_commit));
+    let rows = rows.take((shape.replay_rows as usize / 4).next_multiple_of(mode.rows_per_commit));
     for track in &mut tracks {
         turn(track, &rows, mode.rows_per_commit, None, false)?;
         track.file_bytes = crate::folder::len_bytes(&folder.join(track.kind.name()))?;
