@@ -50,6 +50,11 @@ pub struct AdapterConfig {
     pub latent_bits: Option<u8>,
     /// Rows that replay can hold, 16 to 100000000; 16384 when left out.
     pub replay_rows: Option<u32>,
+    /// The newest rows, which never leave replay, so that undo is exact for them: at most half of `replay_rows`; a quarter of
+    /// them, at most 256, when left out.
+    pub undo_rows: Option<u32>,
+    /// Rows of background in replay: at most half of `replay_rows`; an eighth of them when left out.
+    pub background_rows: Option<u32>,
     /// Classes, 1 to 65535; 256 when left out.
     pub max_classes: Option<u32>,
 }
@@ -118,6 +123,10 @@ impl Config {
         check("adapter.latent_bits", self.adapter.latent_bits.is_none_or(|b| (4..=8).contains(&b)), "4 to 8", &self.adapter.latent_bits)?;
         let rows = self.adapter.replay_rows;
         check("adapter.replay_rows", rows.is_none_or(|n| (16..=100_000_000).contains(&n)), "16 to 100000000", &rows)?;
+        let half = rows.unwrap_or(16_384) / 2;
+        for (key, share) in [("adapter.undo_rows", self.adapter.undo_rows), ("adapter.background_rows", self.adapter.background_rows)] {
+            check(key, share.is_none_or(|n| n <= half), format!("at most {half}, half of replay_rows"), &share)?;
+        }
         let classes = self.adapter.max_classes;
         check("adapter.max_classes", classes.is_none_or(|n| (1..=65_535).contains(&n)), "1 to 65535", &classes)?;
         let p = self.classify.min_probability;
@@ -141,7 +150,7 @@ mod tests {
     fn every_key_can_be_given_and_none_must_be() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "format = 1\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
-                    [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nmax_classes = 20\n\
+                    [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nundo_rows = 100\nbackground_rows = 50\nmax_classes = 20\n\
                     [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
@@ -155,6 +164,7 @@ mod tests {
             ("[backbone]\nthreads = \"two\"", "threads"),
             ("[backbone]\nthreads = 0", "backbone.threads"),
             ("[adapter]\nlatent_bits = 3", "adapter.latent_bits"),
+            ("[adapter]\nreplay_rows = 100\nundo_rows = 51", "adapter.undo_rows"),
             ("[learn]\ndurability = \"never\"", "never"),
             ("[classify]\nmin_probability = nan", "classify.min_probability"),
             ("format = 2", "format"),

@@ -218,13 +218,16 @@ fn open_or_create(
     let space = SpaceId::of(manifest, bits_wanted)?;
     let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
     let replay_rows = args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows);
+    let bounds = bounds.with_replay_rows(replay_rows);
     let creation = Creation {
+        undo_rows: config.adapter.undo_rows.unwrap_or(bounds.undo_rows),
+        background_rows: config.adapter.background_rows.unwrap_or(bounds.background_rows),
         modality: manifest.modality,
         created: clock::now(),
         max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
         max_sources: bounds.max_sources.max(u32::try_from(2 * sounds).unwrap_or(u32::MAX)),
         seed: u64::from_le_bytes(clock::random_bytes()?),
-        ..bounds.with_replay_rows(replay_rows)
+        ..bounds
     };
     let made = Header::new(creation.clone(), [0; 16])?;
     let disk = (made.chunk_file_len_bytes() + made.state_file_len_bytes()) as f64 / f64::from(1 << 20);

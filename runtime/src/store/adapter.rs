@@ -126,8 +126,7 @@ impl Adapter {
         let mut parts = Vec::new();
         for (key, block) in &self.contents.blocks {
             let part = Part::Block(key.0, key.1);
-            let changed = self.contents.changed.contains(key);
-            parts.push(if changed { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
+            parts.push(if self.is_due(key) { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
         }
         parts.push(NewPart::Bytes(Part::Sources, self.contents.sources.encode()));
         let rows = postcard::to_stdvec(&self.chunk_rows());
@@ -158,13 +157,18 @@ impl Adapter {
         Ok(())
     }
 
+    /// Must the next checkpoint write this block?
+    pub(super) fn is_due(&self, key: &(Origin, BlockKind)) -> bool {
+        self.contents.changed.contains(key) || self.state.other_copy(Part::Block(key.0, key.1)).is_none()
+    }
+
     /// The sealed chunks with the rows that left, and the open one.
     fn chunk_rows(&self) -> Vec<ChunkRows> {
         let slots = self.chunks.sealed.iter().map(|(sequence, c)| (*sequence, c.slot));
         let end = self.chunks.end();
         let rows = |(sequence, slot)| {
             let mut left = vec![0u8; self.contents.held.rows_of(sequence).len().div_ceil(8)];
-            for (i, _) in self.contents.held.rows_of(sequence).iter().enumerate().filter(|(_, e)| !e.held) {
+            for (i, _) in self.contents.held.rows_of(sequence).iter().enumerate().filter(|(_, e)| !e.held && !e.missing) {
                 left[i / 8] |= 1 << (i % 8);
             }
             left.truncate(left.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1));
@@ -193,8 +197,16 @@ impl Adapter {
     /// What `visit` returns; `Storage` or `Corrupt` when a chunk cannot be read, `Busy` for a reader when the writer has
     /// taken one since.
     pub fn rows(&self, mut visit: impl FnMut(Learned) -> Result<()>) -> Result<()> {
+        self.rows_by_chunk(|_, learned| visit(learned))
+    }
+
+    /// As [`Adapter::rows`], each record with the sequence of its chunk.
+    ///
+    /// # Errors
+    /// As [`Adapter::rows`].
+    pub fn rows_by_chunk(&self, mut visit: impl FnMut(u64, Learned) -> Result<()>) -> Result<()> {
         for sequence in self.sequences() {
-            self.rows_of(sequence, &mut visit)?;
+            self.rows_of(sequence, &mut |learned| visit(sequence, learned))?;
         }
         Ok(())
     }
@@ -358,6 +370,21 @@ impl Adapter {
     /// Rows that replay holds.
     pub fn held_rows(&self) -> u64 {
         self.contents.held.rows()
+    }
+
+    /// True for rows that are kept out of training, to judge a trained head: those flagged so, and one in eight by its id.
+    pub fn is_held_out(&self, id: u64, flags: RowFlags) -> bool {
+        self.contents.held.bounds.held_out(id, flags)
+    }
+
+    /// Chunks that hold rows or that a checkpoint still needs, the open one among them.
+    pub fn chunks_in_use(&self) -> u64 {
+        self.chunks.sealed.len() as u64 + 1
+    }
+
+    /// True when everything acknowledged so far survives a power cut. A reader cannot know.
+    pub fn is_durable(&self) -> bool {
+        self.access == Access::Write && !self.unsynced && !self.failed
     }
 
     /// Id of the oldest row that undo reaches; `None` when there is none.

@@ -73,6 +73,8 @@ pub struct Chunks {
     write: bool,
     /// Sealed chunks whose slots may not be taken yet.
     pub(super) sealed: BTreeMap<u64, Chunk>,
+    /// Slots that could not be read when the file was opened: nothing is written there.
+    pub(super) unreadable: Vec<u32>,
     pub(super) end: Position,
     /// What the next record will be linked to.
     pub(super) next: Link,
@@ -120,6 +122,7 @@ impl Chunks {
             slots: header.chunks,
             write,
             sealed: BTreeMap::new(),
+            unreadable: Vec::new(),
             end: Position::START,
             next: Link::FIRST,
             rows_in_open: 0,
@@ -151,12 +154,12 @@ impl Chunks {
         !self.open_damaged && self.end.offset as usize + len_bytes <= self.chunk_len - CHUNK_EDGE_BYTES
     }
 
-    /// Slots that hold nothing that is needed.
+    /// Slots that hold nothing that is needed and can be read, from the one behind the open chunk on, so that all wear alike.
     pub fn free_slots(&self) -> Vec<u32> {
         let mut free = vec![true; self.slots as usize];
         let used = self.sealed.values().map(|c| c.slot).chain([self.end.slot]);
-        used.for_each(|slot| free[slot as usize] = false);
-        (0..self.slots).filter(|s| free[*s as usize]).collect()
+        used.chain(self.unreadable.iter().copied()).for_each(|slot| free[slot as usize] = false);
+        (1..=self.slots).map(|i| (self.end.slot + i) % self.slots).filter(|s| free[*s as usize]).collect()
     }
 
     /// Lets a sealed chunk go: its slot may be taken.
@@ -211,6 +214,10 @@ impl Chunks {
     }
 
     fn seal(&mut self) -> Result<()> {
+        if self.open_damaged {
+            // Nobody knows how many rows it had; without a seal it stays damaged.
+            return self.keep(self.end.sequence, Chunk { slot: self.end.slot, whole: None });
+        }
         let start = self.start_of(self.end.slot);
         let mut content = vec![0u8; self.end.offset as usize];
         self.storage.read_at(start, &mut content)?;
@@ -219,8 +226,7 @@ impl Chunks {
         let mut footer = frame_postcard(Kind::ChunkSeal, &seal)?;
         footer.resize(CHUNK_EDGE_BYTES, 0);
         self.storage.write_at(start + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)?;
-        let whole = Some((used_bytes, self.next)).filter(|_| !self.open_damaged);
-        self.keep(sequence, Chunk { slot: self.end.slot, whole })
+        self.keep(sequence, Chunk { slot: self.end.slot, whole: Some((used_bytes, self.next)) })
     }
 
     /// Counts a chunk among the sealed ones, and lets a writer see it through the map when it is whole.

@@ -312,7 +312,6 @@ impl Adapter {
         let dim = self.dim() as u64;
         let block = |b: &Block| 8 * (dim + dim * (dim + 1) / 2 + b.classes().len() as u64 * (dim + 8));
         let contents = &self.contents;
-        contents.blocks.iter().filter(|(k, _)| contents.changed.contains(k)).map(|(_, b)| block(b)).sum::<u64>()
-            + contents.sources.len_bytes().max(4096)
+        contents.blocks.iter().filter(|(k, _)| self.is_due(k)).map(|(_, b)| block(b)).sum::<u64>() + contents.sources.len_bytes().max(4096)
     }
 }

@@ -29,7 +29,14 @@ pub(super) struct Contents {
     pub next_row: u64,
     /// Bytes of records since the newest checkpoint.
     pub journal_bytes: u64,
+    /// Rows that are still to be added to the blocks: a block is long, and is better gone through once for many rows.
+    waiting: BTreeMap<(Origin, BlockKind), (Vec<i8>, Vec<LabelSet>)>,
+    /// How many rows may wait.
+    waiting_rows_max: usize,
 }
+
+/// Rows that wait while a journal is replayed.
+const REPLAYED_TOGETHER_ROWS: usize = 1024;
 
 impl Contents {
     pub fn new(dim: usize, bits: u8, format: u32, sources: Sources, held: Held) -> Contents {
@@ -45,7 +52,14 @@ impl Contents {
             chain: 0,
             next_row: 1,
             journal_bytes: 0,
+            waiting: BTreeMap::new(),
+            waiting_rows_max: 0,
         }
+    }
+
+    /// Lets rows wait from now on, until [`Contents::add_waiting`], or no more.
+    pub fn let_rows_wait(&mut self, wait: bool) {
+        self.waiting_rows_max = if wait { REPLAYED_TOGETHER_ROWS } else { 0 };
     }
 
     /// What the next record is linked to.
@@ -77,6 +91,7 @@ impl Contents {
             Kind::Forget => {
                 let damaged = |e| Error::new(ErrorKind::Corrupt, "a record of forgetting is damaged").because(e);
                 let retired: ClassName = postcard::from_bytes(found.payload).map_err(damaged)?;
+                self.add_waiting()?;
                 let retire = |(key, block): (&(Origin, BlockKind), &mut Block)| block.retire(&retired).then_some(*key);
                 self.changed.extend(self.blocks.iter_mut().filter_map(retire));
             }
@@ -116,8 +131,9 @@ impl Contents {
             }
             Kind::Undo => {
                 self.subtract(origin, labels(), latents)?;
-                if learned.batch.source_complete {
-                    self.sources.forget(learned.batch.source);
+                match learned.batch.source_complete {
+                    true => self.sources.forget(learned.batch.source),
+                    false => self.sources.take_back(learned.batch.source, learned.rows.len()),
                 }
             }
             Kind::Relabel => {
@@ -129,9 +145,20 @@ impl Contents {
         Ok(())
     }
 
-    /// Adds rows to the blocks of `origin` and their kinds.
+    /// Adds rows to the blocks of `origin` and their kinds, at once or when enough of them wait.
     pub fn add<'a>(&mut self, origin: Origin, labels: impl Iterator<Item = &'a LabelSet> + Clone, latents: &[i8]) -> Result<()> {
         for (kind, latents, labels) in by_kind(labels, latents, self.dim) {
+            let (waiting, its_labels) = self.waiting.entry((origin, kind)).or_default();
+            waiting.extend(latents);
+            its_labels.extend(labels);
+        }
+        let waiting: usize = self.waiting.values().map(|(_, labels)| labels.len()).sum();
+        if waiting > self.waiting_rows_max { self.add_waiting() } else { Ok(()) }
+    }
+
+    /// Adds the rows that wait.
+    pub fn add_waiting(&mut self) -> Result<()> {
+        for ((origin, kind), (latents, labels)) in std::mem::take(&mut self.waiting) {
             let block = match self.blocks.entry((origin, kind)) {
                 Entry::Occupied(e) => e.into_mut(),
                 Entry::Vacant(e) => e.insert(Block::new(kind, self.dim)?),
@@ -144,6 +171,7 @@ impl Contents {
 
     /// Takes rows out of the blocks of `origin` and their kinds; a block without rows is as if it had never been.
     pub fn subtract<'a>(&mut self, origin: Origin, labels: impl Iterator<Item = &'a LabelSet> + Clone, latents: &[i8]) -> Result<()> {
+        self.add_waiting()?;
         for (kind, latents, labels) in by_kind(labels, latents, self.dim) {
             let foreign = || Error::new(ErrorKind::Learn, "rows that were never learned cannot be taken back").at(origin);
             let block = self.blocks.get_mut(&(origin, kind)).ok_or_else(foreign)?;

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::adapter::{Acknowledgement, Adapter, Durability};
 use super::frame::Kind;
 use super::record::{self, Batch, Draft, Learned};
-use super::rewrite::names;
 use crate::learn::{BlockKind, ClassName, LabelSet};
 use crate::{Error, ErrorKind, Result};
 
@@ -25,31 +24,26 @@ struct Records {
 }
 
 impl Adapter {
-    /// Takes back the last `labels` labels: what was taught with one call, or one recording. Returns how many rows that were.
+    /// Takes back the last `labels` labels: a recording, or of live sound what was taught with one call. Returns how many rows
+    /// that were.
     ///
     /// # Errors
-    /// `Input` when there are not so many; `Limit` when one reaches behind the undo horizon, where rows may have left replay:
-    /// those before it are taken back then; `Storage` as [`Adapter::learn`].
+    /// `Input` when there are not so many and `Limit` when one reaches behind the undo horizon, where rows may have left
+    /// replay: nothing is taken back then; `Storage` as [`Adapter::learn`].
     pub fn undo(&mut self, labels: usize, durability: Durability) -> Result<(u64, Acknowledgement)> {
         self.check_writable()?;
-        let mut undone = 0;
-        for done in 0..labels {
-            let records = self.held_records(|_| true)?;
-            let Some(act) = self.newest_act(&records)? else {
-                return Err(Error::new(ErrorKind::Input, "there is no label left to be taken back")
-                    .at(self.folder().display())
-                    .expected(format!("{labels} labels"))
-                    .found(done));
-            };
+        let records = self.held_records(|_| true)?;
+        let mut undone = BTreeSet::new();
+        for act in self.newest_acts(&records, labels)? {
+            undone.extend(act.iter().copied());
             let batch = &records.all[records.found[act[0]].record].batch;
-            let others = records.found.iter().enumerate().filter(|(i, _)| !act.contains(i));
+            let others = records.found.iter().enumerate().filter(|(i, _)| !undone.contains(i));
             let mut sources = others.map(|(_, f)| records.all[f.record].batch.source);
             let forgotten = batch.source != 0 && !sources.any(|s| s == batch.source);
-            undone += act.len() as u64;
             let batch = Batch { source_complete: forgotten, ..batch.clone() };
             self.write_rows(Kind::Undo, &batch, &records, &act, None)?;
         }
-        Ok((undone, self.acknowledge(self.contents.next_row, durability)?))
+        Ok((undone.len() as u64, self.acknowledge(self.contents.next_row, durability)?))
     }
 
     /// Gives held rows other labels; `by` is who says so. Rows of different recordings are separate commits.
@@ -108,21 +102,18 @@ impl Adapter {
     }
 
     /// Takes a class from the labels of held rows that are something else beside.
-    pub(super) fn strip(&mut self, class: &ClassName) -> Result<()> {
+    fn strip(&mut self, class: &ClassName) -> Result<()> {
         let records = self.held_records(|_| true)?;
-        let without = |l: &LabelSet| {
-            let less = |c: &BTreeSet<ClassName>| c.iter().filter(|c| *c != class).cloned().collect();
-            LabelSet::new(less(l.positive()), less(l.negative())).unwrap_or_default()
-        };
         for group in records.groups(|b| (b.origin, b.source)) {
             let mixed = |i: &usize| {
                 let labels = records.labels(&records.found[*i]);
-                names(labels, class) && without(labels) != LabelSet::background()
+                names(labels, class) && without(labels, class).is_some()
             };
             let group: Vec<usize> = group.into_iter().filter(mixed).collect();
             if let Some(first) = group.first() {
                 let batch = Batch { source_complete: false, ..records.all[records.found[*first].record].batch.clone() };
-                self.write_rows(Kind::Relabel, &batch, &records, &group, Some(&without))?;
+                let new = |l: &LabelSet| without(l, class).unwrap_or_default();
+                self.write_rows(Kind::Relabel, &batch, &records, &group, Some(&new))?;
             }
         }
         Ok(())
@@ -138,29 +129,46 @@ impl Adapter {
             .cure("wheatear inspect lists those that it knows"))
     }
 
-    /// The newest label: indices of its rows, the newest first.
-    fn newest_act(&self, records: &Records) -> Result<Option<Vec<usize>>> {
+    /// The newest `labels` labels, the newest first: of each the indices of its rows, the newest first.
+    fn newest_acts(&self, records: &Records, labels: usize) -> Result<Vec<Vec<usize>>> {
+        let id = |i: &usize| records.found[*i].id;
         let mut newest: Vec<usize> = (0..records.found.len()).collect();
-        newest.sort_by_key(|i| std::cmp::Reverse(records.found[*i].id));
+        newest.sort_by_key(|i| std::cmp::Reverse(id(i)));
         let key = |i: &usize| {
             let batch = &records.all[records.found[*i].record].batch;
-            (batch.origin, batch.by.clone(), batch.time, batch.source)
+            (batch.origin, batch.source, Some((&batch.by, batch.time)).filter(|_| batch.source == 0))
         };
-        let Some(first) = newest.first() else { return Ok(None) };
-        let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && records.found[pair[0]].id == records.found[pair[1]].id + 1;
-        let more = newest.windows(2).take_while(|pair| together(pair)).count();
-        let act = &newest[..=more];
-        let oldest = records.found[act[act.len() - 1]].id;
-        let known = newest.get(act.len()).is_some_and(|i| records.found[*i].id + 1 == oldest);
+        let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && id(&pair[0]) == id(&pair[1]) + 1;
         let horizon = self.oldest_undoable_row().unwrap_or(u64::MAX);
-        if records.found[*first].id < horizon || oldest <= horizon && oldest > 1 && !known && self.evicted_rows() > 0 {
-            return Err(Error::new(ErrorKind::Limit, "the label reaches behind the undo horizon: some of its rows may have left replay")
-                .at(self.folder().display())
-                .expected(format!("rows from {horizon} on"))
-                .found(format!("row {oldest}"))
-                .cure("relabel its held rows, or forget the class"));
+        let (mut acts, mut rest) = (Vec::new(), &newest[..]);
+        while acts.len() < labels {
+            if rest.is_empty() && self.evicted_rows() == 0 {
+                return Err(Error::new(ErrorKind::Input, "there are not so many labels that could be taken back")
+                    .at(self.folder().display())
+                    .expected(format!("{labels} labels"))
+                    .found(acts.len()));
+            }
+            let more = rest.windows(2).take_while(|pair| together(pair)).count();
+            let (act, before) = rest.split_at(rest.len().min(more + 1));
+            let oldest = act.last().map_or(0, id);
+            // The row before it is held, was taken back, or was never there: then all of the label's rows are here.
+            let whole = before.first().is_some_and(|i| id(i) + 1 == oldest) || !self.may_have_left(oldest.saturating_sub(1));
+            if act.first().is_none_or(|i| id(i) < horizon) || !whole {
+                return Err(Error::new(ErrorKind::Limit, "a label reaches behind the undo horizon: some of its rows may have left replay")
+                    .at(self.folder().display())
+                    .expected(format!("at most {} labels", acts.len()))
+                    .found(labels)
+                    .cure("relabel its held rows, or forget the class"));
+            }
+            acts.push(act.to_vec());
+            rest = before;
         }
-        Ok(Some(act.to_vec()))
+        Ok(acts)
+    }
+
+    /// True when a row that is not held may still be counted.
+    fn may_have_left(&self, id: u64) -> bool {
+        id > 0 && self.evicted_rows() > 0 && (self.contents.held.is_settled(id) || self.damaged_chunks > 0)
     }
 
     /// Reads the held rows whose id is `wanted`.
@@ -229,4 +237,18 @@ impl Records {
         }
         groups.into_values().collect()
     }
+}
+
+/// True when the labels name the class, as heard or as not heard.
+fn names(labels: &LabelSet, class: &ClassName) -> bool {
+    labels.positive().contains(class) || labels.negative().contains(class)
+}
+
+/// The labels without the class; `None` when they name nothing else.
+pub(super) fn without(labels: &LabelSet, class: &ClassName) -> Option<LabelSet> {
+    if !names(labels, class) {
+        return Some(labels.clone());
+    }
+    let less = |c: &BTreeSet<ClassName>| c.iter().filter(|c| *c != class).cloned().collect();
+    LabelSet::new(less(labels.positive()), less(labels.negative())).ok().filter(|l| *l != LabelSet::background())
 }

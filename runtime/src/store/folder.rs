@@ -107,7 +107,7 @@ impl Adapter {
                 // Perhaps the writer replaced what was being read.
                 match Adapter::recover(Arc::clone(&folder), read_header()?, access, None) {
                     Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
-                        std::thread::sleep(Duration::from_millis(1 << attempt));
+                        folder.pause(Duration::from_millis(1 << attempt));
                     }
                     opened => return opened,
                 }
@@ -118,6 +118,8 @@ impl Adapter {
         read_header()?;
         let lock = folder.lock(LOCK)?;
         let header = read_header()?;
+        // A writer that was killed may have left names that are not durable, and all that follows rests on them.
+        folder.sync()?;
         let (current, format) = ([header.chunk_file(), header.state_file()], header.format);
         let mut adapter = Adapter::recover(Arc::clone(&folder), header, access, lock)?;
         // Left behind by a rewriting that was cut off.

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub flags: RowFlags,
     pub labels: Arc<LabelSet>,
     pub held: bool,
+    /// It should be held and cannot be read.
+    pub missing: bool,
 }
 
 /// Rows of one label set.
@@ -79,6 +81,8 @@ pub(super) struct Held {
     /// The newest rows, by id: the undo horizon.
     fresh: BTreeMap<u64, (Place, u32)>,
     fresh_bytes: u64,
+    /// Rows with a lower id may leave, or have left.
+    settled_before: u64,
     rows: u64,
     background: u64,
     bytes: u64,
@@ -93,6 +97,7 @@ impl Held {
             classes: BTreeMap::new(),
             fresh: BTreeMap::new(),
             fresh_bytes: 0,
+            settled_before: 0,
             rows: 0,
             background: 0,
             bytes: 0,
@@ -107,7 +112,7 @@ impl Held {
             Some((known, _)) => Arc::clone(known),
             None => Arc::new(labels.clone()),
         };
-        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true });
+        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true, missing: false });
         for class in labels.positive() {
             *self.classes.entry(class.clone()).or_default() += 1;
         }
@@ -119,10 +124,24 @@ impl Held {
         self.fresh_bytes = self.fresh_bytes + u64::from(cost_bytes) - replaced;
     }
 
+    /// Takes note of a chunk of `rows` rows that cannot be read: those that do not leave after this are missing.
+    pub fn miss(&mut self, sequence: u64, rows: u32) {
+        let labels = Arc::new(LabelSet::background());
+        let entry = Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true };
+        self.chunks.insert(sequence, vec![entry; rows as usize]);
+    }
+
+    /// Chunks with rows that should be held and cannot be read.
+    pub fn chunks_with_missing_rows(&self) -> u64 {
+        self.chunks.values().filter(|c| c.iter().any(|e| e.missing)).count() as u64
+    }
+
     /// Lets a row leave; false when it is not held.
     pub fn leave(&mut self, place: Place) -> bool {
-        let entry = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)).filter(|e| e.held);
-        let Some(entry) = entry else { return false };
+        let Some(entry) = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)) else { return false };
+        if std::mem::take(&mut entry.missing) || !entry.held {
+            return false;
+        }
         entry.held = false;
         let entry = entry.clone();
         if self.fresh.get(&entry.id).is_some_and(|(p, _)| *p == place) {
@@ -154,12 +173,14 @@ impl Held {
     /// where the newest take more than half of the bytes.
     pub fn settle(&mut self, next_row: u64) {
         let first = next_row.saturating_sub(self.bounds.undo_rows);
+        self.settled_before = self.settled_before.max(first);
         while let Some((id, (place, cost_bytes))) = self.fresh.first_key_value().map(|(id, fresh)| (*id, *fresh)) {
             if id >= first && self.fresh_bytes <= self.bounds.bytes / 2 {
                 break;
             }
             self.fresh.remove(&id);
             self.fresh_bytes -= u64::from(cost_bytes);
+            self.settled_before = self.settled_before.max(id + 1);
             let labels = self.entry(place).map(|e| Arc::clone(&e.labels));
             if let Some(group) = labels.and_then(|l| self.groups.get_mut(&l)) {
                 group.settled.insert((self.bounds.priority(id), place));
@@ -246,6 +267,16 @@ impl Held {
     /// Number of held rows.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// When reopened: whether what is missing before the oldest row of the horizon left or was taken back is not known any more.
+    pub fn settle_before_oldest(&mut self, next_row: u64) {
+        self.settled_before = self.settled_before.max(self.oldest_undoable().unwrap_or(next_row));
+    }
+
+    /// True for ids behind the undo horizon.
+    pub fn is_settled(&self, id: u64) -> bool {
+        id < self.settled_before
     }
 
     /// Id of the oldest row that undo still reaches; `None` when there is none.

@@ -37,10 +37,17 @@ impl Edge {
 
     /// The place of the first record, whose checksum is not looked at.
     fn first(&self) -> Option<Link> {
-        let head = self.head();
-        let word = |at: usize| head.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
-        Some(Link { generation: word(FRAME_LEN_BYTES)?, chain: word(FRAME_LEN_BYTES + 8)? }).filter(|_| head[..4] == MAGIC)
+        link_of(self.head())
     }
+}
+
+/// What a sealed chunk turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sealed {
+    /// Every record is there.
+    Whole,
+    /// Its rows cannot be read; so many they were, if the seal can.
+    Damaged { rows: Option<u32> },
 }
 
 /// What a scan of a journal found at its end.
@@ -142,18 +149,28 @@ impl Chunks {
     /// After [`Chunks::follow`]: was something being written behind the end?
     ///
     /// # Errors
-    /// `Corrupt` when what is missing had been durable: a chunk is begun only behind durable ones.
+    /// `Corrupt` when what is missing had been durable: a chunk is begun only behind durable ones. And when the file was cut
+    /// short and the end with it, since what stood there may have been durable.
     pub(super) fn tail(&self, edges: &[Edge]) -> Result<Tail> {
         let mut buffer = Vec::new();
         let bytes = self.raw(self.end.slot, &mut buffer)?;
         let end = self.end.offset as usize;
         let seal = self.seal_of(bytes, self.end.sequence);
+        let (found, whole) = (self.storage.found_bytes(), self.storage.len_bytes());
+        // A sealed chunk has one behind it, unless the power went just then.
+        if found < whole && (found < self.start_of(self.end.slot + 1) || seal.is_some()) {
+            return Err(Error::new(ErrorKind::Corrupt, "the chunk file was cut short, and the end of the journal with it")
+                .expected(format!("{whole} bytes"))
+                .found(format!("{found} bytes"))
+                .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
+        }
         let newest = edges.iter().filter_map(Edge::named).max();
         let mut lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
         let later = |link: Link| link.generation >= self.next.generation;
-        let rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES);
-        let whole = rest.filter_map(|at| record::decode(&bytes[at..self.chunk_len - CHUNK_EDGE_BYTES]).ok());
-        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || whole.into_iter().any(|f| later(f.link));
+        // Of several records that were being written the first may be missing, and those behind it torn.
+        let mut rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES);
+        let begins_later = |at: usize| link_of(&bytes[at..]).is_some_and(later);
+        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || rest.any(begins_later);
         for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
             begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
             if edge.first().is_some_and(later) {
@@ -176,9 +193,10 @@ impl Chunks {
 
     /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
     /// that is equal to the one it once followed; and writes the first bytes of the open chunk again if they are damaged.
+    /// Durable only after [`Chunks::sync`].
     ///
     /// # Errors
-    /// `Storage` when a write or sync fails.
+    /// `Storage` when a write fails.
     pub(super) fn mend(&mut self, edges: &[Edge], tail: Tail) -> Result<()> {
         let start = self.start_of(self.end.slot);
         let begun = self.end.offset as usize > CHUNK_EDGE_BYTES;
@@ -196,12 +214,12 @@ impl Chunks {
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
             self.storage.write_at(start + u64::from(self.end.offset), &rest)?;
         }
-        if nameless || tail == Tail::Torn { self.storage.sync() } else { Ok(()) }
+        Ok(())
     }
 
     /// Looks at the sealed chunk `sequence` in `slot`, keeps it, and hands its records to `visit` when it is whole: each has
     /// its checksum, and the last is where the seal says or, the seal being lost, what the first of `follower` is linked to.
-    /// Returns whether it is.
+    /// Returns what it turned out to be.
     ///
     /// # Errors
     /// What `visit` returns.
@@ -211,16 +229,18 @@ impl Chunks {
         slot: u32,
         follower: Option<&Edge>,
         visit: &mut dyn FnMut(u32, &Found<'_>) -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<Sealed> {
         let mut buffer = Vec::new();
-        let mut whole = None;
+        let (mut whole, mut rows) = (None, None);
         // What cannot be read is damaged: the checkpoint covers it.
         if let Ok(bytes) = self.raw(slot, &mut buffer) {
             let mut all = self.records_in(bytes, CHUNK_EDGE_BYTES, None);
             (&mut all).for_each(drop);
             let (end, next) = (all.offset, all.next);
             let sealed = self.seal_of(bytes, sequence);
-            let by_seal = sealed.is_some_and(|s| s.used_bytes as usize == end);
+            let by_seal = sealed.as_ref().is_some_and(|s| s.used_bytes as usize == end);
+            // No chunk has more rows than it has places for records.
+            rows = sealed.map(|s| s.rows).filter(|n| *n as usize <= self.chunk_len / ALIGN_BYTES);
             let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
             if by_seal || by_chain {
                 let records = Records { bytes, offset: CHUNK_EDGE_BYTES, limit: end, next: None };
@@ -231,8 +251,14 @@ impl Chunks {
             }
         }
         self.keep(sequence, Chunk { slot, whole })?;
-        Ok(whole.is_some())
+        Ok(if whole.is_some() { Sealed::Whole } else { Sealed::Damaged { rows } })
     }
+}
+
+/// The place of the record whose first bytes these are; its checksum is not looked at.
+fn link_of(head: &[u8]) -> Option<Link> {
+    let word = |at: usize| head.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
+    Some(Link { generation: word(FRAME_LEN_BYTES)?, chain: word(FRAME_LEN_BYTES + 8)? }).filter(|_| head[..4] == MAGIC)
 }
 
 /// True when `bytes` begin like the record that would follow: two of magic, generation and chain are its own, so that

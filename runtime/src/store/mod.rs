@@ -26,7 +26,10 @@ mod salvage;
 mod sources;
 pub mod state;
 pub mod storage;
+pub mod tally;
 mod v1;
+pub mod verify;
+mod verify_chunks;
 
 pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
 pub use header::{Creation, Header};
@@ -34,3 +37,4 @@ pub use record::{Batch, Learned, NewRow, RowFlags};
 pub use rewrite::{Anew, Loss, Sink, Statistics};
 pub use salvage::{Change, ClassRows, Damage, HeaderFound, Salvage, SalvageReport, Skipped, Wrong};
 pub use state::OriginState;
+pub use tally::{Earlier, Tally};

@@ -152,6 +152,16 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// Rows with their ids, as they would be read back.
+    pub fn new(batch: Batch, rows: &[(u64, NewRow<'_>)]) -> Learned {
+        let meta = |(id, r): &(u64, NewRow<'_>)| {
+            let (time_delta_ns, start_sample, flags) = (r.time_delta_ns, r.start_sample, r.flags);
+            (RowMeta { id: *id, positive: Vec::new(), negative: Vec::new(), time_delta_ns, start_sample, flags }, r.labels.clone())
+        };
+        let latents = rows.iter().flat_map(|(_, r)| r.latent).copied().collect();
+        Learned { batch, rows: rows.iter().map(meta).collect(), latents, before: Vec::new(), left: Vec::new(), latents_at: 0 }
+    }
+
     /// Leaves out the rows for which `keep`, of one value a row, is false.
     pub(super) fn retain(&mut self, keep: &[bool], dim: usize) {
         fn kept<T>(values: &mut Vec<T>, keep: &[bool], each: usize) {

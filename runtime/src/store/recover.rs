@@ -10,7 +10,7 @@ use super::contents::Contents;
 use super::folder::{CHUNKS, STATE};
 use super::header::Header;
 use super::held::{Bounds, Held};
-use super::journal::{Edge, Tail, rows_in};
+use super::journal::{Edge, Sealed, Tail, rows_in};
 use super::record;
 use super::sources::Sources;
 use super::state::{ChunkRows, Part, Root, StateFile};
@@ -88,11 +88,18 @@ impl Adapter {
     pub(super) fn recover(folder: Arc<dyn Folder>, header: Header, access: Access, lock: Option<File>) -> Result<Adapter> {
         let here = folder.path().display().to_string();
         let write = access == Access::Write;
-        let chunks = folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write)?;
+        let open_chunks = |write| folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write);
+        if write && open_chunks(false).is_ok_and(|chunks| chunks.found_bytes() < chunks.len_bytes()) {
+            // The writer makes it as long as it was. Should the end of the journal be missing, nothing may hide that.
+            Adapter::recover(Arc::clone(&folder), header.clone(), Access::Read, None)?;
+        }
+        let chunks = open_chunks(write)?;
         let state = folder.open(&header.state_file(), header.state_file_len_bytes(), write)?;
         let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
         let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let edges = chunks.survey().map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let unreadable = edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable));
+        chunks.unreadable = unreadable.map(|(slot, _)| slot as u32).collect();
         let (mut contents, mut listed, mut origins, mut from) = (Contents::of(&header), Vec::new(), Vec::new(), Position::START);
         if let Some(root) = state.newest() {
             if !chunks.admits(root.journal) {
@@ -109,16 +116,20 @@ impl Adapter {
         let mut damaged = admit(&mut chunks, &mut contents, &listed, from, &edges)?;
         check_not_overtaken(&edges, from, &here)?;
         let next = contents.next();
+        contents.let_rows_wait(true);
         chunks.follow(&edges, from, next, &mut |at, found, new| match new {
             true => contents.apply(at, found),
             false => contents.hold_found(at, found),
         })?;
+        contents.let_rows_wait(false);
+        contents.add_waiting()?;
         if let Some(open) = listed.iter().find(|c| c.sequence == from.sequence) {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        damaged += u64::from(chunks.open_damaged);
-        check_readable(&edges, &listed, &here)?;
+        contents.held.settle_before_oldest(contents.next_row);
+        damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
+        check_readable(&chunks.unreadable, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
@@ -127,6 +138,11 @@ impl Adapter {
         match access {
             Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
             _ => check_undisturbed(&chunks, &edges, &here)?,
+        }
+        if write {
+            // What a writer that was killed had not synced may be in memory alone, and all that follows rests on it.
+            chunks.sync()?;
+            state.sync()?;
         }
         if damaged > 0 {
             log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
@@ -148,8 +164,9 @@ impl Adapter {
     }
 }
 
-/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged. A slot that was taken
-/// since holds a later chunk: its rows have left or were carried, which the journal tells.
+/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged of which nobody knows what
+/// they held. A slot that was taken since holds a later chunk: its rows have left or were carried, which the journal tells.
+/// One that was being taken when the power went looks damaged: then too the journal tells that nothing is missing.
 fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], from: Position, edges: &[Edge]) -> Result<u64> {
     let mut damaged = 0;
     for chunk in listed.iter().filter(|c| c.sequence < from.sequence) {
@@ -166,10 +183,14 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         };
         let follower = after.and_then(|slot| edges.get(slot as usize));
         let sequence = chunk.sequence;
-        let whole = chunks.admit(sequence, chunk.slot, follower, &mut |offset, found| {
+        let sealed = chunks.admit(sequence, chunk.slot, follower, &mut |offset, found| {
             contents.hold_found(Position { sequence, offset, slot: chunk.slot }, found)
         })?;
-        damaged += u64::from(!whole);
+        match sealed {
+            Sealed::Whole => {}
+            Sealed::Damaged { rows: Some(rows) } => contents.held.miss(sequence, rows),
+            Sealed::Damaged { rows: None } => damaged += 1,
+        }
         contents.let_leave(chunk);
     }
     Ok(damaged)
@@ -190,9 +211,8 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
 }
 
 /// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(edges: &[Edge], listed: &[ChunkRows], here: &str) -> Result<()> {
-    let unknown = |slot: &usize| !listed.iter().any(|c| c.slot as usize == *slot);
-    match edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable)).map(|(slot, _)| slot).find(unknown) {
+fn check_readable(unreadable: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
+    match unreadable.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
         None => Ok(()),
         Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
             .at(format!("{here}/{CHUNKS}, slot {slot}"))

@@ -2,27 +2,29 @@
 //! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{CHUNK_EDGE_BYTES, Chunks, Position, Records};
 use super::contents::Contents;
+use super::correct::without;
 use super::folder::{remove_all, write_header};
 use super::frame::Kind;
-use super::header::{Creation, Header};
+use super::header::{Creation, Header, STORE_FORMAT};
 use super::journal::rows_in;
 use super::record::{self, Draft, Learned};
-use super::state::{OriginState, Root, StateFile};
+use super::state::{ChunkRows, OriginState, Root, StateFile};
 use super::storage::Folder;
+use super::tally::{Tally, difference};
 use crate::learn::{Block, BlockKind, ClassName, LabelSet, Origin};
 use crate::{Error, ErrorKind, Result};
 
 /// Blocks by origin and kind.
 pub type Statistics = BTreeMap<(Origin, BlockKind), Block>;
-/// Rows that were counted and are no more, by class; background under no name.
-pub type Loss = BTreeMap<Option<ClassName>, u64>;
+/// Rows that were counted and are no more.
+pub type Loss = Tally;
 
 /// Takes the rows that go into a new set of files, record by record.
 pub type Sink<'a> = &'a mut dyn FnMut(Learned) -> Result<()>;
@@ -82,22 +84,28 @@ impl Adapter {
 
     /// Forgets a class without a trace: the statistics are summed anew from the held rows that are not of it, in new files,
     /// and the old ones are removed. Rows of other classes that had left replay are lost with it; they are counted in what is
-    /// returned. [`Adapter::loss_of_forgetting_hard`] tells before.
+    /// returned. A recording of which no row is left is forgotten too, so that it can be taught again.
+    /// [`Adapter::loss_of_forgetting_hard`] tells before.
     ///
     /// # Errors
     /// `Input` when there is no such class; `Storage` when there is no room for a second set of files.
     pub fn forget_hard(&mut self, class: &ClassName) -> Result<Loss> {
         self.check_writable()?;
         self.check_known(class)?;
-        self.strip(class)?;
         let (statistics, loss) = self.without(class)?;
-        let next = self.anew(Anew { statistics, ..self.as_it_is() }, |sink| {
+        let (mut anew, mut kept) = (Anew { statistics, ..self.as_it_is() }, HashSet::new());
+        let stripped = |sink: &mut dyn FnMut(Learned) -> Result<()>| {
             self.rows(|mut learned| {
-                let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-                learned.retain(&keep, self.dim());
+                strip(&mut learned, class, self.dim());
                 sink(learned)
             })
+        };
+        stripped(&mut |learned| {
+            kept.extend(Some(learned.batch.source).filter(|_| !learned.rows.is_empty()));
+            Ok(())
         })?;
+        anew.sources.retain(|(source, _)| kept.contains(source));
+        let next = self.anew(anew, stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -116,24 +124,19 @@ impl Adapter {
     /// taken back.
     ///
     /// # Errors
-    /// `Input` when there is no such checkpoint; `Storage` when there is no room for a second set of files.
+    /// `Input` when there is no such checkpoint, or the incarnation is known already; `Storage` when there is no room for a
+    /// second set of files.
     pub fn roll_back(&mut self, generation: u64, incarnation: u64) -> Result<Loss> {
         self.check_writable()?;
         self.sync()?;
-        let root = self.state.kept().find(|r| r.generation == generation).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::Input, "there is no checkpoint of this generation")
-                .at(self.folder.path().display())
-                .expected(format!("one of {:?}", self.generations()))
-                .found(generation)
-        })?;
-        let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
-        for chunk in &listed {
-            self.records_before(&root, chunk.sequence, chunk.slot, &mut |at, found| older.hold_found(at, found))?;
-            older.let_leave(chunk);
+        let (root, mut older, listed) = self.contents_at(generation)?;
+        let own = Origin { incarnation, ..self.origin() };
+        if self.origin() == own || self.origins.iter().any(|o| o.origin == own) || self.origins().contains(&own) {
+            return Err(Error::new(ErrorKind::Input, "this incarnation has learned here before").at(own).cure("draw a new one"));
         }
         let loss = difference(&self.contents.blocks, &older.blocks);
-        let own = Origin { incarnation, ..self.origin() };
-        let mut origins: Vec<OriginState> = root.origins.iter().map(|o| OriginState { own: false, ..o.clone() }).collect();
+        let has_blocks = |o: &&OriginState| older.blocks.keys().any(|(origin, _)| *origin == o.origin);
+        let mut origins: Vec<_> = root.origins.iter().filter(has_blocks).map(|o| OriginState { own: false, ..o.clone() }).collect();
         origins.push(OriginState { origin: own, generation: 0, parity: None, own: true });
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
@@ -159,9 +162,29 @@ impl Adapter {
         Ok(loss)
     }
 
-    /// Generations that [`Adapter::roll_back`] can go back to, newest first.
+    /// Generations that [`Adapter::roll_back`] can go back to, newest first. None in an older format, whose checkpoints do
+    /// not outlive the rewriting with which it is opened for writing.
     pub fn generations(&self) -> Vec<u64> {
-        self.state.kept().map(|r| r.generation).collect()
+        let kept = self.state.kept().filter(|_| self.header.format == STORE_FORMAT);
+        let mut generations: Vec<u64> = kept.map(|r| r.generation).collect();
+        generations.dedup();
+        generations
+    }
+
+    /// What was learned up to the checkpoint of `generation`, the chunks that it lists, and the held rows that are still there.
+    pub(super) fn contents_at(&self, generation: u64) -> Result<(Root, Contents, Vec<ChunkRows>)> {
+        let root = self.state.kept().find(|r| r.generation == generation).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Input, "there is no checkpoint of this generation")
+                .at(self.folder.path().display())
+                .expected(format!("one of {:?}", self.generations()))
+                .found(generation)
+        })?;
+        let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
+        for chunk in &listed {
+            self.records_before(&root, chunk.sequence, chunk.slot, &mut |at, found| older.hold_found(at, found))?;
+            older.let_leave(chunk);
+        }
+        Ok((root, older, listed))
     }
 
     /// The records of a chunk that `root` covers, if it still lies in its slot.
@@ -186,14 +209,15 @@ impl Adapter {
         records.try_for_each(|(offset, found)| visit(Position { sequence, offset, slot }, &found))
     }
 
-    /// Statistics of the held rows that do not name `class`, and what is lost beside that class.
+    /// Statistics of the held rows without `class`, and what is lost beside that class.
     fn without(&self, class: &ClassName) -> Result<(Statistics, Loss)> {
         let mut sums = Contents::of(&self.header);
+        sums.let_rows_wait(true);
         self.rows(|mut learned| {
-            let keep: Vec<bool> = learned.rows.iter().map(|(_, l)| !names(l, class)).collect();
-            learned.retain(&keep, self.dim());
+            strip(&mut learned, class, self.dim());
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
         })?;
+        sums.add_waiting()?;
         let mut loss = difference(&self.contents.blocks, &sums.blocks);
         loss.remove(&Some(class.clone()));
         Ok((sums.blocks, loss))
@@ -241,7 +265,7 @@ impl Adapter {
         feed(&mut |learned| {
             let (batch, rows) = (learned.batch.clone(), learned.new_rows(dim));
             let draft = Draft { kind: Kind::Carry, batch, rows, before: Vec::new(), left: Vec::new() };
-            if draft.rows.is_empty() { Ok(()) } else { next.commit(draft) }
+            if draft.rows.is_empty() { Ok(()) } else { next.commit_in_parts(draft) }
         })?;
         // Twice, each with bytes of its own, so that one of them may be damaged.
         for _ in 0..2 {
@@ -249,6 +273,17 @@ impl Adapter {
             next.checkpoint()?;
         }
         Ok(next)
+    }
+
+    /// Commits rows in as many records as leave chunks well filled.
+    fn commit_in_parts(&mut self, draft: Draft<'_>) -> Result<()> {
+        let len_bytes = record::encode_rows(self.contents.next(), &draft, self.dim(), self.header.creation.bits)?.len();
+        let (count, middle) = (draft.rows.len(), draft.rows.len() / 2);
+        if count == 1 || len_bytes <= self.chunks.record_len_max_bytes() / 2 {
+            return self.commit(draft);
+        }
+        let part = |rows: std::ops::Range<usize>| Draft { rows: draft.rows[rows].to_vec(), ..draft.clone() };
+        self.commit_in_parts(part(0..middle)).and_then(|()| self.commit_in_parts(part(middle..count)))
     }
 
     /// Lets the new set of files be the adapter, and removes the old one.
@@ -264,27 +299,9 @@ impl Adapter {
     }
 }
 
-/// True when the labels name the class, as heard or as not heard.
-pub(super) fn names(labels: &LabelSet, class: &ClassName) -> bool {
-    labels.positive().contains(class) || labels.negative().contains(class)
-}
-
-/// Rows by class that `before` counts and `after` does not.
-fn difference(before: &Statistics, after: &Statistics) -> Loss {
-    let by_class = |statistics: &Statistics| {
-        let mut rows = Loss::new();
-        for ((_, kind), block) in statistics {
-            if *kind == BlockKind::Background {
-                *rows.entry(None).or_default() += block.rows();
-            }
-            block.classes().iter().for_each(|(name, sums)| *rows.entry(Some(name.clone())).or_default() += sums.n);
-        }
-        rows
-    };
-    let after = by_class(after);
-    let lost = by_class(before).into_iter().map(|(class, n)| {
-        let left = n.saturating_sub(after.get(&class).copied().unwrap_or(0));
-        (class, left)
-    });
-    lost.filter(|(_, n)| *n > 0).collect()
+/// Takes the class out of rows that are something else beside, and leaves out those that are not.
+fn strip(learned: &mut Learned, class: &ClassName, dim: usize) {
+    let labels: Vec<Option<LabelSet>> = learned.rows.iter().map(|(_, l)| without(l, class)).collect();
+    learned.retain(&labels.iter().map(Option::is_some).collect::<Vec<_>>(), dim);
+    learned.rows.iter_mut().zip(labels.into_iter().flatten()).for_each(|((_, old), new)| *old = new);
 }

@@ -58,6 +58,13 @@ impl Sources {
         }
     }
 
+    /// Rows of a recording that was not taught to its end are taken back: it is resumed behind those that are left.
+    pub(super) fn take_back(&mut self, source: u64, rows: usize) {
+        if let Some(n) = self.rows.get_mut(&source).filter(|n| **n != FINISHED) {
+            *n = n.saturating_sub(rows as u64);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         self.order.iter().copied()
     }

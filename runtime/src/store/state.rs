@@ -85,13 +85,19 @@ pub struct Root {
     pub evicted_rows: u64,
     /// The origins of its blocks.
     pub origins: Vec<OriginState>,
-    /// Its parts.
+    /// Its parts, in their order.
     pub extents: Vec<Extent>,
+}
+
+impl Root {
+    fn extent(&self, part: Part) -> Option<&Extent> {
+        self.extents.binary_search_by_key(&part, |e| e.part).ok().map(|i| &self.extents[i])
+    }
 }
 
 /// The state file.
 pub struct StateFile {
-    storage: Box<dyn Storage>,
+    pub(super) storage: Box<dyn Storage>,
     slots: u32,
     slot_len: u64,
     units: u32,
@@ -134,22 +140,14 @@ impl StateFile {
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
         let mut roots = Vec::new();
-        let mut slot_bytes = vec![0u8; header.slot_len_bytes as usize];
+        let mut bytes = Vec::new();
         for slot in 0..header.slots {
-            // A root that cannot be read is as good as none: each of the newest two can be opened from.
-            if let Err(e) = state.storage.read_at(u64::from(slot) * slot_len, &mut slot_bytes) {
-                log::warn!("{e}");
-                continue;
-            }
-            let root = match header.format {
-                1 => unframe_postcard::<v1::Root>(&slot_bytes, Kind::Root).map(|r| r.into_root(u64::from(header.chunks))),
-                _ => unframe_postcard::<Root>(&slot_bytes, Kind::Root),
-            };
-            match root {
-                Ok(root) if root.adapter_id == header.adapter_id => roots.push((slot, root)),
-                Ok(_) => {}
+            match state.root_in(slot, header, &mut bytes) {
+                Ok(Some(root)) => roots.push((slot, root)),
+                // A root that cannot be read is as good as none: each of the newest two can be opened from.
+                Err(e) if e.kind() == ErrorKind::Storage => log::warn!("{e}"),
                 Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
-                Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
         }
         roots.sort_by_key(|(_, r)| std::cmp::Reverse(r.generation));
@@ -159,6 +157,24 @@ impl StateFile {
             }
         }
         Ok(state)
+    }
+
+    /// The root in `slot`; `None` when nothing was written there, or by another adapter. `bytes` becomes what the slot holds.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is torn or damaged; `Mismatch` when a newer version wrote it; `Storage` when it cannot be read.
+    pub(super) fn root_in(&self, slot: u32, header: &Header, bytes: &mut Vec<u8>) -> Result<Option<Root>> {
+        bytes.resize(header.slot_len_bytes as usize, 0);
+        self.storage.read_at(u64::from(slot) * self.slot_len, bytes)?;
+        if bytes.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        let mut root = match header.format {
+            1 => unframe_postcard::<v1::Root>(bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
+            _ => unframe_postcard::<Root>(bytes, Kind::Root)?,
+        };
+        root.extents.sort_by_key(|e| e.part);
+        Ok(Some(root).filter(|root| root.adapter_id == header.adapter_id))
     }
 
     /// The newest good root.
@@ -202,6 +218,33 @@ impl StateFile {
         if crc64(&[&bytes]) != extent.check { Err(corrupt("checksum")) } else { Ok(bytes) }
     }
 
+    /// Of a part that both kept roots have alike, the copy of the older: the next root names that one, so that each of the
+    /// newest two has one of its own, and no single fault takes the part from both.
+    pub fn other_copy(&self, part: Part) -> Option<&Extent> {
+        let [newest, older] = [self.kept.first()?.1.extent(part)?, self.kept.get(1)?.1.extent(part)?];
+        let alike = (newest.check, newest.len_bytes) == (older.check, older.len_bytes);
+        Some(older).filter(|_| alike && newest.fragments != older.fragments)
+    }
+
+    fn write(&self, part: Part, bytes: &[u8], free: &mut [bool]) -> Result<Extent> {
+        let fragments = allocate(free, bytes.len())?;
+        let mut rest = bytes;
+        for (unit, n) in &fragments {
+            let (now, later) = rest.split_at(rest.len().min(*n as usize * UNIT_LEN_BYTES as usize));
+            self.storage.write_at(self.offset_of(*unit), now)?;
+            rest = later;
+        }
+        Ok(Extent { part, fragments, len_bytes: bytes.len() as u64, check: crc64(&[bytes]) })
+    }
+
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// `Storage`; nothing more may be written then.
+    pub fn sync(&self) -> Result<()> {
+        self.storage.sync()
+    }
+
     fn offset_of(&self, unit: u32) -> u64 {
         u64::from(self.slots) * self.slot_len + u64::from(unit) * u64::from(UNIT_LEN_BYTES)
     }
@@ -218,23 +261,16 @@ impl StateFile {
         root.extents.clear();
         for part in parts {
             let extent = match part {
-                NewPart::Keep(part) => match self.newest().and_then(|r| r.extents.iter().find(|e| e.part == part)) {
-                    Some(extent) => extent.clone(),
-                    None => continue,
+                NewPart::Keep(part) => match (self.other_copy(part), self.newest().and_then(|r| r.extent(part))) {
+                    (Some(extent), _) => extent.clone(),
+                    (None, Some(extent)) => self.write(part, &self.read(extent)?, &mut free)?,
+                    (None, None) => continue,
                 },
-                NewPart::Bytes(part, bytes) => {
-                    let fragments = allocate(&mut free, bytes.len())?;
-                    let mut rest = &bytes[..];
-                    for (unit, n) in &fragments {
-                        let (now, later) = rest.split_at(rest.len().min(*n as usize * UNIT_LEN_BYTES as usize));
-                        self.storage.write_at(self.offset_of(*unit), now)?;
-                        rest = later;
-                    }
-                    Extent { part, fragments, len_bytes: bytes.len() as u64, check: crc64(&[&bytes]) }
-                }
+                NewPart::Bytes(part, bytes) => self.write(part, &bytes, &mut free)?,
             };
             root.extents.push(extent);
         }
+        root.extents.sort_by_key(|e| e.part);
         let bytes = frame_postcard(Kind::Root, &root)?;
         if bytes.len() as u64 > self.slot_len {
             return Err(Error::new(ErrorKind::Limit, "a root is longer than its slot").expected(self.slot_len).found(bytes.len()));

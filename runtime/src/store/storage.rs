@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -24,6 +25,10 @@ pub trait Storage: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Length in bytes, fixed at creation.
     fn len_bytes(&self) -> u64;
+    /// How much of it was there when it was opened: less than its length when something else cut it short.
+    fn found_bytes(&self) -> u64 {
+        self.len_bytes()
+    }
     /// The file itself when it can be mapped read-only.
     fn mappable(&self) -> Option<&File>;
 }
@@ -54,6 +59,10 @@ pub trait Folder: Send + Sync {
     fn sync(&self) -> Result<()>;
     /// Takes the writer's lock on the file `name`, held as long as what is returned lives.
     fn lock(&self, name: &str) -> Result<Option<File>>;
+    /// Lets `time` pass, so that a writer beside a reader may finish what it is writing.
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
     /// Where it is, for a person.
     fn path(&self) -> &Path;
 }
@@ -67,6 +76,7 @@ struct FileStorage {
     file: File,
     path: PathBuf,
     len_bytes: u64,
+    found_bytes: u64,
 }
 
 /// A folder on disk.
@@ -110,7 +120,7 @@ impl Folder for DiskFolder {
         let path = self.0.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(|e| Error::io("create", &path, e))?;
         preallocate(&file, &path, 0, len_bytes)?;
-        Ok(Box::new(FileStorage { file, path, len_bytes }))
+        Ok(Box::new(FileStorage { file, path, len_bytes, found_bytes: len_bytes }))
     }
 
     fn open(&self, name: &str, len_bytes: u64, write: bool) -> Result<Box<dyn Storage>> {
@@ -131,7 +141,7 @@ impl Folder for DiskFolder {
                 file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
             }
         }
-        Ok(Box::new(FileStorage { file, path, len_bytes }))
+        Ok(Box::new(FileStorage { file, path, len_bytes, found_bytes: found }))
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -229,6 +239,10 @@ impl Storage for FileStorage {
 
     fn len_bytes(&self) -> u64 {
         self.len_bytes
+    }
+
+    fn found_bytes(&self) -> u64 {
+        self.found_bytes
     }
 
     fn mappable(&self) -> Option<&File> {

@@ -1,14 +1,18 @@
-//! A disk in memory: it refuses the n-th operation, or remembers every operation so that a power cut can be played at any
-//! moment. Files keep their contents under a number of their own; names point to them.
+//! A disk in memory: it refuses the n-th operation, and remembers every operation so that a power cut can be played at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use wheatear::store::storage::{Folder, Storage};
 use wheatear::store::{Access, Adapter, Header};
 use wheatear::{Error, ErrorKind, Result};
+
+use crate::pages::{Pages, Snapshot};
 
 /// What happened on the disk, in order; files are numbered as they were made.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +25,34 @@ pub enum Event {
     SyncFolder,
 }
 
-/// What is on a disk.
+impl Snapshot {
+    /// Does what `event` did.
+    pub fn play(&mut self, event: &Event) {
+        match event {
+            Event::Create { name, file, len_bytes } => {
+                self.make_file(*file, *len_bytes);
+                self.names.insert(name.clone(), *file);
+            }
+            Event::Write { file, offset, bytes } => self.files[*file].write(*offset, bytes),
+            Event::Rename { from, to } => {
+                let file = self.names.remove(from).unwrap();
+                self.names.insert(to.clone(), file);
+            }
+            Event::Remove { name } => {
+                self.names.remove(name);
+            }
+            Event::Sync { .. } | Event::SyncFolder => {}
+        }
+    }
+
+    /// A file of zeros that has no name yet.
+    pub fn make_file(&mut self, file: usize, len_bytes: usize) {
+        self.files.resize(self.files.len().max(file + 1), Pages::default());
+        self.files[file] = Pages::zeros(len_bytes);
+    }
+}
+
+/// What is on a disk, byte by byte.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
     pub names: BTreeMap<String, usize>,
@@ -34,34 +65,35 @@ impl Image {
         let number = self.names[name];
         &mut self.files[number]
     }
+}
 
-    /// Does what `event` did.
-    pub fn play(&mut self, event: &Event) {
-        match event {
-            Event::Create { name, file, len_bytes } => {
-                self.files.resize(self.files.len().max(file + 1), Vec::new());
-                self.files[*file] = vec![0; *len_bytes];
-                self.names.insert(name.clone(), *file);
-            }
-            Event::Write { file, offset, bytes } => self.files[*file][*offset..offset + bytes.len()].copy_from_slice(bytes),
-            Event::Rename { from, to } => {
-                let file = self.names.remove(from).unwrap();
-                self.names.insert(to.clone(), file);
-            }
-            Event::Remove { name } => {
-                self.names.remove(name);
-            }
-            Event::Sync { .. } | Event::SyncFolder => {}
-        }
+/// Which operation fails: that of the number `n`, counted from 0, or all from it on.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    n: usize,
+    for_ever: bool,
+    errno: i32,
+}
+
+impl Fault {
+    fn hits(&self, n: usize) -> bool {
+        self.n == n || self.for_ever && self.n < n
+    }
+
+    fn error(&self, doing: &str) -> Error {
+        Error::io(doing, "in memory", std::io::Error::from_raw_os_error(self.errno))
     }
 }
 
 #[derive(Default)]
 struct Inner {
-    image: Image,
+    image: Snapshot,
     events: Vec<Event>,
-    /// Number of the operation from which on, or which alone, fails, and its errno.
-    fail: Option<(usize, bool, i32)>,
+    reads: usize,
+    /// The bytes that were read: file and range.
+    ranges: Option<Vec<(usize, Range<usize>)>>,
+    change_fault: Option<Fault>,
+    read_fault: Option<Fault>,
     failed: bool,
     after_failure: usize,
 }
@@ -75,10 +107,14 @@ impl Disk {
     pub fn new(header: &Header) -> Disk {
         let disk = Disk::default();
         drop(Adapter::create_in(disk.folder(), header.clone()).unwrap());
-        Disk::of(disk.image())
+        Disk::at(disk.snapshot())
     }
 
     pub fn of(image: Image) -> Disk {
+        Disk::at(Snapshot { names: image.names, files: image.files.iter().map(|f| Pages::of(f)).collect() })
+    }
+
+    pub fn at(image: Snapshot) -> Disk {
         Disk(Arc::new(Mutex::new(Inner { image, ..Inner::default() })))
     }
 
@@ -93,7 +129,12 @@ impl Disk {
     /// Makes operation `n` (all that change the disk, counted from 0) fail with `errno`, and all later ones too when it is
     /// `for_ever`; of a write half the bytes arrive.
     pub fn fail_at(&self, n: usize, for_ever: bool, errno: i32) {
-        self.inner().fail = Some((n, for_ever, errno));
+        self.inner().change_fault = Some(Fault { n, for_ever, errno });
+    }
+
+    /// As [`Disk::fail_at`], for all that only reads.
+    pub fn fail_reading_at(&self, n: usize, for_ever: bool, errno: i32) {
+        self.inner().read_fault = Some(Fault { n, for_ever, errno });
     }
 
     pub fn open(&self, access: Access) -> Result<Adapter> {
@@ -109,6 +150,11 @@ impl Disk {
     }
 
     pub fn image(&self) -> Image {
+        let Snapshot { names, files } = self.snapshot();
+        Image { names, files: files.iter().map(Pages::to_vec).collect() }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
         self.inner().image.clone()
     }
 
@@ -116,9 +162,24 @@ impl Disk {
         self.inner().failed
     }
 
-    /// Operations tried after the failure.
+    /// Writes and syncs of files tried after the failure.
     pub fn after_failure(&self) -> usize {
         self.inner().after_failure
+    }
+
+    /// Operations that only read.
+    pub fn reads(&self) -> usize {
+        self.inner().reads
+    }
+
+    /// From now on remembers which bytes are read.
+    pub fn watch_reads(&self) {
+        self.inner().ranges = Some(Vec::new());
+    }
+
+    /// The bytes that were read since: file and range.
+    pub fn read_ranges(&self) -> Vec<(usize, Range<usize>)> {
+        self.inner().ranges.clone().unwrap_or_default()
     }
 
     fn number(&self, name: &str) -> Result<usize> {
@@ -130,22 +191,32 @@ impl Disk {
 impl Inner {
     /// Counts an operation and does it; an error when it is one that fails.
     fn operate(&mut self, event: Event) -> Result<()> {
-        self.after_failure += usize::from(self.failed);
-        let fails = self.fail.filter(|(n, for_ever, _)| *n == self.events.len() || *for_ever && *n < self.events.len());
+        let of_file = matches!(event, Event::Write { .. } | Event::Sync { .. });
+        self.after_failure += usize::from(self.failed && of_file);
+        let fails = self.change_fault.filter(|fault| fault.hits(self.events.len()));
         match (&event, fails) {
-            (Event::Write { file, offset, bytes }, Some(_)) => {
-                let bytes = bytes[..bytes.len() / 2].to_vec();
-                self.image.play(&Event::Write { file: *file, offset: *offset, bytes });
-            }
+            (Event::Write { file, offset, bytes }, Some(_)) => self.image.files[*file].write(*offset, &bytes[..bytes.len() / 2]),
             (_, Some(_)) => {}
             (event, None) => self.image.play(event),
         }
         self.events.push(event);
         match fails {
             None => Ok(()),
-            Some((_, _, errno)) => {
+            Some(fault) => {
                 self.failed = true;
-                Err(Error::io("write", "in memory", std::io::Error::from_raw_os_error(errno)))
+                Err(fault.error("write"))
+            }
+        }
+    }
+
+    /// Counts an operation that only reads; an error when it is one that fails.
+    fn look(&mut self) -> Result<()> {
+        self.reads += 1;
+        match self.read_fault.filter(|fault| fault.hits(self.reads - 1)) {
+            None => Ok(()),
+            Some(fault) => {
+                self.failed = true;
+                Err(fault.error("read"))
             }
         }
     }
@@ -158,8 +229,11 @@ struct OneFile {
 
 impl Storage for OneFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let offset = offset as usize;
-        buf.copy_from_slice(&self.disk.inner().image.files[self.file][offset..offset + buf.len()]);
+        let mut inner = self.disk.inner();
+        inner.look()?;
+        let range = offset as usize..offset as usize + buf.len();
+        inner.ranges.iter_mut().for_each(|ranges| ranges.push((self.file, range.clone())));
+        inner.image.files[self.file].read(range.start, buf);
         Ok(())
     }
 
@@ -182,7 +256,9 @@ impl Storage for OneFile {
 
 impl Folder for Disk {
     fn names(&self) -> Result<Vec<String>> {
-        Ok(self.inner().image.names.keys().cloned().collect())
+        let mut inner = self.inner();
+        inner.look()?;
+        Ok(inner.image.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str, len_bytes: u64) -> Result<Box<dyn Storage>> {
@@ -196,7 +272,9 @@ impl Folder for Disk {
 
     fn open(&self, name: &str, len_bytes: u64, _write: bool) -> Result<Box<dyn Storage>> {
         let file = self.number(name)?;
-        match self.inner().image.files[file].len() as u64 {
+        let mut inner = self.inner();
+        inner.look()?;
+        match inner.image.files[file].len() as u64 {
             found if found == len_bytes => Ok(Box::new(OneFile { disk: self.clone(), file })),
             found => Err(Error::new(ErrorKind::Corrupt, "wrong length").found(found)),
         }
@@ -204,7 +282,11 @@ impl Folder for Disk {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let file = self.number(name)?;
-        Ok(self.inner().image.files[file].clone())
+        let mut inner = self.inner();
+        inner.look()?;
+        let bytes = inner.image.files[file].to_vec();
+        inner.ranges.iter_mut().for_each(|ranges| ranges.push((file, 0..bytes.len())));
+        Ok(bytes)
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -223,57 +305,9 @@ impl Folder for Disk {
         Ok(None)
     }
 
+    fn pause(&self, _time: Duration) {}
+
     fn path(&self) -> &Path {
         Path::new("in memory")
     }
-}
-
-/// What a power cut does to writes that were not synced.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Cut {
-    /// None of them arrived.
-    None,
-    /// All but the last.
-    AllButLast,
-    /// All, of the last only its first half.
-    TornFront,
-    /// All, of the last only its second half.
-    TornBack,
-    /// Only the last: the disk wrote out of order.
-    OnlyLast,
-    /// Every second one, counted from the last.
-    EverySecond,
-    /// All.
-    All,
-}
-
-pub const CUTS: [Cut; 7] = [Cut::None, Cut::AllButLast, Cut::TornFront, Cut::TornBack, Cut::OnlyLast, Cut::EverySecond, Cut::All];
-
-/// The disk after a power cut behind the `events` that began with `image`; what happened to names has all happened.
-pub fn after_power_cut(mut image: Image, events: &[Event], cut: Cut) -> Image {
-    let file_of = |e: &Event| match e {
-        Event::Write { file, .. } | Event::Sync { file } => Some(*file),
-        _ => None,
-    };
-    for (i, event) in events.iter().enumerate() {
-        let Event::Write { file, offset, bytes } = event else {
-            image.play(event);
-            continue;
-        };
-        let later: Vec<&Event> = events[i + 1..].iter().filter(|e| file_of(e) == Some(*file)).collect();
-        let synced = later.iter().any(|e| matches!(e, Event::Sync { .. }));
-        let (from_last, half) = (later.len(), bytes.len() / 2);
-        let part = match cut {
-            _ if synced => 0..bytes.len(),
-            Cut::None => 0..0,
-            Cut::AllButLast if from_last == 0 => 0..0,
-            Cut::TornFront if from_last == 0 => 0..half,
-            Cut::TornBack if from_last == 0 => half..bytes.len(),
-            Cut::OnlyLast if from_last != 0 => 0..0,
-            Cut::EverySecond if from_last % 2 == 1 => 0..0,
-            _ => 0..bytes.len(),
-        };
-        image.play(&Event::Write { file: *file, offset: offset + part.start, bytes: bytes[part].to_vec() });
-    }
-    image
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wheatear::store::{Access, Adapter, Durability, Header};
 
-use crate::disk::{CUTS, Disk, Event, Image, after_power_cut};
+use crate::disk::{Disk, Event, Image};
 use crate::world::{ID, Row, batch, bulky, check, creation, rows, teach};
 
 /// Checkpoints come after each few records at the first, and only when a chunk is taken again at the second.
@@ -95,24 +95,6 @@ fn every_failing_write_or_sync_latches_and_what_was_durable_is_there_on_reopenin
         assert_eq!(disk.after_failure(), 0, "operation {n}: nothing is written after a failure");
         let promised = diary.promises.last().map_or(0, |(_, g)| *g);
         check_survivors(DIMS[0], disk.image(), &diary, promised, &format!("operation {n}"));
-    }
-}
-
-#[test]
-fn a_power_cut_at_any_moment_keeps_all_that_was_durable_and_nothing_half() {
-    for dim in DIMS {
-        let disk = Disk::new(&header(dim));
-        let blank = disk.image();
-        let mut diary = Diary::default();
-        live(&mut disk.open(Access::Write).unwrap(), &disk, &mut diary).unwrap();
-        let events = disk.events();
-        for n in 0..=events.len() {
-            let promised = diary.promises.iter().filter(|(at, _)| *at <= n).map(|(_, g)| *g).max().unwrap_or(0);
-            for cut in CUTS {
-                let image = after_power_cut(blank.clone(), &events[..n], cut);
-                check_survivors(dim, image, &diary, promised, &format!("D={dim}, power cut after {n} operations, {cut:?}"));
-            }
-        }
     }
 }
 

@@ -1,18 +1,10 @@
 //! The committed adapters of each format still open, and give what an independent program sums from their rows.
 
-use std::path::PathBuf;
-
 use wheatear::store::{Access, Durability, Header};
 
-use crate::disk::{Disk, Image};
+use crate::committed::{BITS, DIM, committed, folder};
+use crate::disk::Disk;
 use crate::world::{ID, batch, bulky, check, creation, labels, rows, sums, sums_of, teach};
-
-const DIM: usize = 6;
-const BITS: u8 = 7;
-
-fn folder(version: u32) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/adapter-v{version}"))
-}
 
 fn header() -> Header {
     Header::new(creation(DIM as u32, BITS), ID).unwrap()
@@ -26,17 +18,6 @@ fn hex(bytes: &[u8]) -> String {
 fn to_text(bytes: &[u8]) -> String {
     let pieces = bytes.chunks(32).enumerate().filter(|(_, p)| p.iter().any(|b| *b != 0));
     std::iter::once(format!("{}\n", bytes.len())).chain(pieces.map(|(i, p)| format!("{} {}\n", i * 32, hex(p)))).collect()
-}
-
-fn from_text(text: &str) -> Vec<u8> {
-    let mut lines = text.lines();
-    let mut bytes = vec![0; lines.next().unwrap().parse().unwrap()];
-    for line in lines {
-        let (offset, hex) = line.split_once(' ').unwrap();
-        let offset: usize = offset.parse().unwrap();
-        (0..hex.len() / 2).for_each(|i| bytes[offset + i] = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap());
-    }
-    bytes
 }
 
 /// Teaches, takes back, relabels, and checkpoints in between.
@@ -53,16 +34,6 @@ fn life() -> Disk {
     adapter.relabel(&[2], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap();
     teach(&mut adapter, &batch(78, false), &rows[9..], Durability::Now).unwrap();
     disk
-}
-
-fn committed(version: u32) -> Image {
-    let folder = folder(version);
-    let mut image = Image::default();
-    for name in ["header", "chunks", "state"] {
-        image.names.insert(name.to_owned(), image.files.len());
-        image.files.push(from_text(&std::fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap()));
-    }
-    image
 }
 
 fn digest(version: u32) -> String {

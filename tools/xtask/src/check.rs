@@ -1,4 +1,4 @@
-//! `cargo xtask test | prove | ci | deny`: the checks, run with the assets they need.
+//! `cargo xtask test | prove | crash | ci | deny`: the checks, run with the assets they need.
 
 use crate::assets::{Pins, Places};
 use crate::note;
@@ -51,7 +51,7 @@ pub fn test(args: &[String], offline: bool) -> Result<bool> {
     Ok(passed && !matches!(docs, Some(Err(_))))
 }
 
-/// The long proofs: the whole 12-run lab from audio on every set, and the properties with many more cases.
+/// The long proofs: every crash, the whole 12-run lab from audio on every set, and the properties with many more cases.
 pub fn prove(cases: u32, offline: bool) -> Result<()> {
     let places = setup::run(Goal::All, offline)?;
     note("Properties, many cases");
@@ -59,6 +59,8 @@ pub fn prove(cases: u32, offline: bool) -> Result<()> {
     properties.env("PROPTEST_CASES", cases.to_string());
     step(properties, &places)?;
     step(cargo(&places, &["build", "--release", "-p", "wheatear-tools"])?, &places)?;
+    note("A power cut at every moment");
+    ensure!(crash()?, "an adapter was lost");
     let out = places.root.join("target/prove");
     std::fs::create_dir_all(&out)?;
     for set in ["instruments", "sonicpi"] {
@@ -72,6 +74,17 @@ pub fn prove(cases: u32, offline: bool) -> Result<()> {
     }
     println!("\nreports: {}", places.show(&out));
     Ok(())
+}
+
+/// Cuts the power at every moment of long lives of an adapter. Nothing is printed after the program's own summary.
+///
+/// Returns whether all adapters survived; what is left of one that did not lies in `target/crash`.
+pub fn crash() -> Result<bool> {
+    let places = Places::find()?;
+    let mut crash = Command::new("cargo");
+    crash.args(["run", "--release", "--quiet", "-p", "wheatear", "--example", "crash", "--"]).arg(places.root.join("target/crash"));
+    eprintln!("$ {}", typed(&crash, &places.root));
+    Ok(crash.current_dir(&places.root).stdin(Stdio::null()).status().context("cannot start cargo")?.success())
 }
 
 /// Everything that `.ci/run` checks.

@@ -50,7 +50,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The long proofs: the whole lab from audio on every set, properties with many cases
+    /// The long proofs: every crash, the whole lab from audio on every set, properties with many cases
     Prove {
         /// Cases of each property test
         #[arg(long, default_value_t = 10_000)]
@@ -59,6 +59,8 @@ enum Task {
         #[arg(long)]
         offline: bool,
     },
+    /// A power cut at every moment of long lives of an adapter, and every single bit of one flipped
+    Crash,
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Crash => check::crash(),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };

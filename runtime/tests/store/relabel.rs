@@ -1,0 +1,126 @@
+//! Labels of held rows changed: exactly, and again.
+
+use wheatear::ErrorKind;
+use wheatear::learn::LabelSet;
+use wheatear::store::{Creation, Durability};
+
+use crate::corrected::{BITS, DIM, Life};
+use crate::world::{ORIGIN, Row, creation, labels, row, rows};
+
+fn relabel(life: &mut Life, ids: &[u64], labels: &LabelSet) {
+    let generation = life.adapter.generation();
+    let ack = life.adapter.relabel(ids, labels, "a person", Durability::Now).unwrap();
+    assert!(ack.durable && ack.generation > generation);
+    for id in ids {
+        life.counted.get_mut(id).unwrap().labels = labels.clone();
+    }
+}
+
+fn digest(life: &Life) -> [u8; 32] {
+    life.adapter.statistics_digest().unwrap()
+}
+
+#[test]
+fn relabelled_rows_count_as_if_they_had_been_taught_so() {
+    let mut life = Life::roomy();
+    for n in 0..30 {
+        life.recording(n / 10 + 1, n % 10 == 9, &[row(n, DIM, BITS)]);
+    }
+    let taught = digest(&life);
+    let before = life.counted.clone();
+    // From each kind of block to each: one class, several, not one, and none.
+    let sets = [labels(&["jay"], &[]), labels(&["jay", "wren"], &["robin"]), labels(&[], &["jay"]), labels(&[], &[])];
+    for (i, set) in sets.iter().chain(&sets).enumerate() {
+        let ids: Vec<u64> = (1..=30).filter(|id| id % 8 == i as u64 % 8 || id % 5 == 0).collect();
+        relabel(&mut life, &ids, set);
+        life.check(&format!("relabelled to {set:?}"));
+        let rows: Vec<Row> = life.counted.values().cloned().collect();
+        assert_eq!(digest(&life), Life::digest_of(&rows, ORIGIN));
+        match i % 3 {
+            0 => life.adapter.checkpoint().unwrap(),
+            1 => life.reopen(),
+            _ => {}
+        }
+    }
+    assert_eq!([1, 2, 3].map(|s| life.adapter.has_source(s)), [true; 3], "the recordings stay known");
+    for (id, row) in before {
+        relabel(&mut life, &[id], &row.labels);
+    }
+    assert_eq!(digest(&life), taught, "and back");
+    life.check("back");
+}
+
+#[test]
+fn a_relabelled_row_keeps_its_id_latent_time_and_flags_and_can_be_taken_back() {
+    let mut life = Life::small();
+    life.live(&rows(0, 3, DIM, BITS));
+    life.live(&[row(6, DIM, BITS)]);
+    relabel(&mut life, &[4], &labels(&["jay"], &[]));
+    assert_eq!(life.held()[&4], Row { labels: labels(&["jay"], &[]), ..row(6, DIM, BITS) });
+    life.reopen();
+    assert_eq!(life.adapter.undo(1, Durability::Now).unwrap().0, 1);
+    life.counted.remove(&4);
+    life.check("taken back");
+    assert_eq!(digest(&life), Life::digest_of(&rows(0, 3, DIM, BITS), ORIGIN));
+}
+
+#[test]
+fn a_row_that_is_not_held_is_refused_and_nothing_is_changed() {
+    let mut life = Life::small();
+    for n in 0..40 {
+        life.live(&[row(n, DIM, BITS)]);
+    }
+    let held = life.held();
+    let gone = (1..40).find(|id| !held.contains_key(id)).unwrap();
+    life.adapter.undo(1, Durability::Now).unwrap();
+    life.counted.remove(&40);
+    let (operations, before) = (life.disk.operations(), digest(&life));
+    for (id, what) in [(gone, "left replay"), (40, "was taken back"), (99, "never was"), (0, "cannot be")] {
+        let error = life.adapter.relabel(&[39, id], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap_err();
+        assert!(error.kind() == ErrorKind::Input && error.to_string().contains(&format!("row {id}")), "{what}: {error}");
+    }
+    assert_eq!((life.disk.operations(), digest(&life)), (operations, before));
+    life.check("refused");
+}
+
+#[test]
+fn a_class_too_many_or_a_note_too_long_is_refused_and_nothing_is_changed() {
+    let mut life = Life::new(Creation { max_classes: 3, ..creation(DIM as u32, BITS) });
+    life.live(&rows(0, 3, DIM, BITS));
+    let operations = life.disk.operations();
+    let error = life.adapter.relabel(&[1], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap_err();
+    assert_eq!((error.kind(), life.disk.operations()), (ErrorKind::Limit, operations), "{error}");
+    let error = life.adapter.relabel(&[1], &labels(&["wren"], &[]), &"x".repeat(70_000), Durability::Now).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    life.check("refused");
+    relabel(&mut life, &[1], &labels(&["robin"], &[]));
+    life.check("a known class");
+}
+
+#[test]
+fn many_rows_are_relabelled_in_as_many_records_as_they_need() {
+    let mut life = Life::new(creation(DIM as u32, BITS).with_replay_rows(4096));
+    life.recording(3, true, &rows(0, 3000, DIM, BITS));
+    let ids: Vec<u64> = life.held().keys().copied().filter(|id| id % 10 != 0).collect();
+    let generation = life.adapter.generation();
+    relabel(&mut life, &ids, &labels(&["jay"], &["wren"]));
+    assert!(life.adapter.generation() > generation + 1, "one record does not hold them");
+    life.check("relabelled");
+}
+
+#[test]
+fn relabelling_a_full_replay_for_ever_stays_exact_and_within_its_file() {
+    let mut life = Life::small();
+    for n in 0..40 {
+        life.live(&[row(n, DIM, BITS)]);
+    }
+    let names = ["jay", "wren", "robin"];
+    for round in 0..60usize {
+        let ids: Vec<u64> = life.held().keys().copied().filter(|id| (*id as usize + round).is_multiple_of(2)).collect();
+        relabel(&mut life, &ids, &labels(&[names[round % 3]], &[]));
+        if round % 10 == 9 {
+            life.live(&[row(100 + round as u64, DIM, BITS)]);
+            life.check(&format!("round {round}"));
+        }
+    }
+}
