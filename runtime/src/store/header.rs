@@ -252,18 +252,11 @@ impl Header {
         }
     }
 
-    /// How many of the copies in the header's file are whole, and how many there should be.
-    pub(super) fn whole_copies(&self, bytes: &[u8]) -> (usize, usize) {
-        let copies = if self.format == 1 { 1 } else { 2 };
-        let whole = bytes.chunks(bytes.len().div_ceil(copies).max(1)).filter(|c| Header::decode_copy(c, self.format).is_ok());
-        (whole.count(), copies)
-    }
-
     /// Every whole copy in the file of a wreck, whatever its length has become and whatever lies between and behind them.
     ///
     /// # Errors
     /// `Mismatch` when a newer version wrote one.
-    pub(super) fn copies(bytes: &[u8]) -> Result<Vec<Header>> {
+    pub(super) fn whole_copies(bytes: &[u8]) -> Result<Vec<Header>> {
         let mut copies = Vec::new();
         for at in (0..bytes.len()).step_by(HEADER_LEN_BYTES) {
             match Header::decode_frame(&bytes[at..]) {
@@ -291,6 +284,13 @@ impl Header {
         };
         header.validate(ErrorKind::Corrupt)?;
         Ok(header)
+    }
+
+    /// How many of the copies in the header's file are whole, and how many there should be.
+    pub(super) fn copies(&self, bytes: &[u8]) -> (usize, usize) {
+        let copies = if self.format == 1 { 1 } else { 2 };
+        let whole = bytes.chunks(bytes.len().div_ceil(copies).max(1)).filter(|c| Header::decode_copy(c, self.format).is_ok());
+        (whole.count(), copies)
     }
 
     fn decode_copy(bytes: &[u8], format: u32) -> Result<Header> {

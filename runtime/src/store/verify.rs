@@ -152,7 +152,7 @@ impl Adapter {
 
     fn look_at_header(&self, seen: &mut Verified) -> Result<()> {
         let bytes = self.folder.read(HEADER)?;
-        let (whole, copies) = self.header.whole_copies(&bytes);
+        let (whole, copies) = self.header.copies(&bytes);
         (seen.header_copies, seen.bytes) = (whole as u64, bytes.len() as u64);
         if whole < copies {
             seen.find("one of the two copies of the header is damaged", HEADER, "the other one serves; without it nothing can be opened");

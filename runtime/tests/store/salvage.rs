@@ -1,6 +1,6 @@
 //! Salvage: what is whole of a wreck comes back, nothing else does, and the report says what is true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use wheatear::ErrorKind;
@@ -9,8 +9,9 @@ use wheatear::store::frame::{Kind, unframe_postcard};
 use wheatear::store::state::Root;
 use wheatear::store::{Access, Batch, Durability, Header, HeaderFound, Salvage, Wrong};
 
+use crate::committed;
 use crate::disk::{Disk, Image};
-use crate::world::{batch, creation, held, labels, row, rows, sums_of, teach};
+use crate::world::{Row, batch, creation, held, labels, row, rows, sums, sums_of, teach};
 use crate::wreck::{Broken, CHUNK, DIM, Life, NEW_ID, SLOT, chunks, life, long_life, records};
 
 #[test]
@@ -316,6 +317,28 @@ fn where_nothing_is_whole_nothing_is_made() {
     let error = life.try_salvage(&Broken::of(image), Some(&life.adapter)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(Salvage::read(&Broken::of(Image::default()), None).is_err());
+}
+
+#[test]
+fn adapters_of_each_format_are_salvaged_with_and_without_their_checkpoints() {
+    for (version, without_checkpoints) in [(1, false), (1, true), (2, false), (2, true)] {
+        let mut taught = rows(0, 12, committed::DIM, committed::BITS);
+        if version == 2 {
+            taught[1].labels = labels(&["jay"], &[]);
+        }
+        let mut image = committed::committed(version);
+        if without_checkpoints {
+            image.file("state").fill(0);
+        }
+        let salvage = Salvage::read(&Broken::of(image), None).unwrap();
+        assert!(salvage.report().is_complete(), "format {version}: {:#?}", salvage.report());
+        let new = Disk::default();
+        let adapter = salvage.restore_in(new.folder(), NEW_ID, 1).unwrap();
+        assert_eq!(sums_of(&adapter), sums(&taught, committed::DIM), "format {version}");
+        let rows: BTreeMap<u64, Row> = held(&adapter).unwrap().into_iter().collect();
+        assert_eq!(rows.into_values().collect::<Vec<_>>(), taught, "format {version}");
+        assert!(adapter.has_source(77) && adapter.rows_of_unfinished(78) == 3);
+    }
 }
 
 #[test]

@@ -203,6 +203,7 @@ impl Ledger {
             Kind::Learn if self.torn.contains(&batch.source) => sources.note(&Batch { source_complete: true, ..batch.clone() }, 0),
             Kind::Learn => sources.note(batch, learned.rows.len()),
             Kind::Undo if batch.source_complete => sources.forget(batch.source),
+            Kind::Undo => sources.take_back(batch.source, learned.rows.len()),
             Kind::Carry | Kind::Relabel if !sources.knows(batch.source) => {
                 sources.note(&Batch { source_complete: true, ..batch.clone() }, 0);
             }

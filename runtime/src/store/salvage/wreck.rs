@@ -61,7 +61,7 @@ fn copies(folder: &dyn Folder, name: &str, damage: &mut Vec<Damage>) -> Result<V
     };
     let mut bytes = vec![0u8; file.len_bytes().min(HEADER_MAX_BYTES) as usize];
     file.read_at(0, &mut bytes)?;
-    let copies = Header::copies(&bytes)?;
+    let copies = Header::whole_copies(&bytes)?;
     let whole = copies.first().map(Header::encode).transpose()?;
     if of_header && whole.is_none_or(|whole| whole != bytes) {
         damage.push(Damage::new(name, 0..bytes.len() as u64, Wrong::Header));
