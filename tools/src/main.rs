@@ -9,8 +9,10 @@ mod export;
 mod inspect;
 mod lab;
 mod onnx;
+mod opened;
 mod output;
 mod sounds;
+mod tally;
 mod teach;
 
 use clap::{CommandFactory, Parser, Subcommand};
