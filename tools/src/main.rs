@@ -14,6 +14,7 @@ mod output;
 mod sounds;
 mod tally;
 mod teach;
+mod undo;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -34,6 +35,7 @@ enum Command {
     Teach(Box<teach::Args>),
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
+    Undo(undo::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
         Command::Teach(args) => teach::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Undo(args) => undo::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
