@@ -11,6 +11,7 @@ mod lab;
 mod onnx;
 mod opened;
 mod output;
+mod relabel;
 mod sounds;
 mod tally;
 mod teach;
@@ -36,6 +37,7 @@ enum Command {
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
     Undo(undo::Args),
+    Relabel(relabel::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -54,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Undo(args) => undo::run(&args),
+        Command::Relabel(args) => relabel::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
