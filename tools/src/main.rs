@@ -6,6 +6,7 @@ mod classify;
 mod clock;
 mod embed;
 mod export;
+mod forget;
 mod inspect;
 mod lab;
 mod onnx;
@@ -38,6 +39,7 @@ enum Command {
     Inspect(inspect::Args),
     Undo(undo::Args),
     Relabel(relabel::Args),
+    Forget(forget::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Undo(args) => undo::run(&args),
         Command::Relabel(args) => relabel::run(&args),
+        Command::Forget(args) => forget::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

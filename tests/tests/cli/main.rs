@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_sounds;
 mod command;
 mod configured;
+mod corrections;
 mod disk;
 mod formats;
 mod interrupted;
