@@ -13,6 +13,7 @@ mod onnx;
 mod opened;
 mod output;
 mod relabel;
+mod rollback;
 mod sounds;
 mod tally;
 mod teach;
@@ -40,6 +41,7 @@ enum Command {
     Undo(undo::Args),
     Relabel(relabel::Args),
     Forget(forget::Args),
+    Rollback(rollback::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -60,6 +62,7 @@ fn main() -> std::process::ExitCode {
         Command::Undo(args) => undo::run(&args),
         Command::Relabel(args) => relabel::run(&args),
         Command::Forget(args) => forget::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
