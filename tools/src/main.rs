@@ -4,6 +4,7 @@
 
 mod classify;
 mod clock;
+mod compact;
 mod embed;
 mod export;
 mod forget;
@@ -42,6 +43,7 @@ enum Command {
     Relabel(relabel::Args),
     Forget(forget::Args),
     Rollback(rollback::Args),
+    Compact(compact::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -63,6 +65,7 @@ fn main() -> std::process::ExitCode {
         Command::Relabel(args) => relabel::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Rollback(args) => rollback::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -8,6 +8,7 @@ mod configured;
 mod corrections;
 mod disk;
 mod formats;
+mod going_back;
 mod interrupted;
 mod lab;
 mod life;
