@@ -19,6 +19,7 @@ mod sounds;
 mod tally;
 mod teach;
 mod undo;
+mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -44,6 +45,7 @@ enum Command {
     Forget(forget::Args),
     Rollback(rollback::Args),
     Compact(compact::Args),
+    Verify(verify::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -66,6 +68,7 @@ fn main() -> std::process::ExitCode {
         Command::Forget(args) => forget::run(&args),
         Command::Rollback(args) => rollback::run(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -13,3 +13,4 @@ mod interrupted;
 mod lab;
 mod life;
 mod material;
+mod verify;
