@@ -5,14 +5,17 @@
 mod classify;
 mod clock;
 mod compact;
+mod dump;
 mod embed;
 mod export;
 mod forget;
 mod inspect;
 mod lab;
+mod load;
 mod onnx;
 mod opened;
 mod output;
+mod portable;
 mod relabel;
 mod rollback;
 mod sounds;
@@ -46,6 +49,8 @@ enum Command {
     Rollback(rollback::Args),
     Compact(compact::Args),
     Verify(verify::Args),
+    Dump(dump::Args),
+    Load(load::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -69,6 +74,8 @@ fn main() -> std::process::ExitCode {
         Command::Rollback(args) => rollback::run(&args),
         Command::Compact(args) => compact::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

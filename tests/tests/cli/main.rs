@@ -13,4 +13,6 @@ mod interrupted;
 mod lab;
 mod life;
 mod material;
+mod portable;
+mod portable_refused;
 mod verify;
