@@ -96,6 +96,8 @@ struct Facts {
     recovery: String,
     damaged_chunks: u64,
     origins: Vec<String>,
+    /// The incarnation that learns here now.
+    learns_as: String,
     bytes: u64,
     statistics_sha256: String,
 }
@@ -158,6 +160,7 @@ fn facts(adapter: &Adapter) -> anyhow::Result<Facts> {
         recovery: adapter.recovery().to_string(),
         damaged_chunks: adapter.damaged_chunks(),
         origins: adapter.origins().iter().map(|o| o.to_string()).collect(),
+        learns_as: adapter.origin().to_string(),
         bytes,
         statistics_sha256: adapter.statistics_digest()?.iter().map(|b| format!("{b:02x}")).collect(),
     })
@@ -197,6 +200,9 @@ fn table(f: &Facts) -> String {
     let generations: Vec<String> = f.generations.iter().map(u64::to_string).collect();
     line("rollback", if generations.is_empty() { "no checkpoint yet".into() } else { format!("to {}", generations.join(", ")) });
     line("origins", f.origins.join(", "));
+    if f.origins != [f.learns_as.as_str()] {
+        line("learns as", f.learns_as.clone());
+    }
     line("rows", format!("{} ({} mixed, {} background)", f.rows + f.mixed_rows + f.background_rows, f.mixed_rows, f.background_rows));
     let (b, held) = (&f.bounds, f.replay_rows);
     line("replay", format!("{held} rows held of at most {}, {} left it", b.replay_rows, f.evicted_rows));
