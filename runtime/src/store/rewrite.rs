@@ -210,6 +210,7 @@ impl Adapter {
         let mut contents = Contents::of(&header);
         contents.changed = anew.statistics.keys().copied().collect();
         (contents.blocks, contents.sources, contents.next_row) = (anew.statistics, anew.sources, before.next_row);
+        before.held.taken_back().iter().for_each(|id| contents.held.take_back(*id));
         contents.generation = before.generation + 1;
         let mut chunks = Chunks::new(chunks, &header, true)?;
         chunks.next = contents.next();
