@@ -170,7 +170,7 @@ impl Adapter {
 
     /// True when a row that is not held may still be counted.
     fn may_have_left(&self, id: u64) -> bool {
-        id > 0 && self.evicted_rows() > 0 && (self.contents.held.is_settled(id) || self.damaged_chunks > 0)
+        self.evicted_rows() > 0 && self.contents.held.may_have_left(id)
     }
 
     /// Reads the held rows whose id is `wanted`.

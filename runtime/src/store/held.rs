@@ -83,8 +83,8 @@ pub(super) struct Held {
     fresh_bytes: u64,
     /// Rows that are new enough for it, but older ones than half of the bytes hold.
     crowded_out: BTreeMap<u64, (Place, u32)>,
-    /// Rows with a lower id may leave, or have left.
-    settled_before: u64,
+    /// Ids that are new enough for it, of rows that were taken back: they are missing, and did not leave.
+    taken_back: BTreeSet<u64>,
     rows: u64,
     background: u64,
     bytes: u64,
@@ -100,7 +100,7 @@ impl Held {
             fresh: BTreeMap::new(),
             fresh_bytes: 0,
             crowded_out: BTreeMap::new(),
-            settled_before: 0,
+            taken_back: BTreeSet::new(),
             rows: 0,
             background: 0,
             bytes: 0,
@@ -179,7 +179,7 @@ impl Held {
     /// half of the bytes hold. It depends on what is held alone, so that it is the same after reopening.
     pub fn settle(&mut self, next_row: u64) {
         let first = next_row.saturating_sub(self.bounds.undo_rows);
-        self.settled_before = self.settled_before.max(first);
+        self.taken_back = self.taken_back.split_off(&first);
         self.crowded_out = self.crowded_out.split_off(&first);
         for (id, (place, cost_bytes)) in std::mem::take(&mut self.crowded_out) {
             self.group_of(place, |group, priority| group.settled.remove(&(priority, place)));
@@ -195,7 +195,6 @@ impl Held {
             }
             self.fresh.remove(&id);
             self.fresh_bytes -= u64::from(cost_bytes);
-            self.settled_before = self.settled_before.max(id + 1);
             self.group_of(place, |group, priority| group.settled.insert((priority, place)));
         }
     }
@@ -290,23 +289,31 @@ impl Held {
         self.rows
     }
 
-    /// When reopened: whether a row that is missing left or was taken back is not known any more. Where rows are so long that
-    /// some of the horizon may have been crowded out of it, any of them may have left; else those before its oldest row.
-    pub fn settle_missing(&mut self, next_row: u64) {
-        let longest = self.iter().map(|(_, e)| u64::from(e.cost_bytes)).max().unwrap_or(0);
-        let crowded = longest.saturating_mul(self.bounds.undo_rows) > self.bounds.bytes / 2;
-        let oldest = self.oldest_undoable().filter(|_| !crowded).unwrap_or(next_row);
-        self.settled_before = self.settled_before.max(oldest);
+    /// Takes note that a row was taken back, which `leave` alone does not tell from one that made room.
+    pub fn take_back(&mut self, id: u64) {
+        self.taken_back.insert(id);
     }
 
-    /// True for ids behind the undo horizon.
-    pub fn is_settled(&self, id: u64) -> bool {
-        id < self.settled_before
+    /// Of a row that is not held: true unless it was taken back.
+    pub fn may_have_left(&self, id: u64) -> bool {
+        id > 0 && !self.taken_back.contains(&id)
     }
 
-    /// Id of the oldest row that undo still reaches; `None` when there is none.
+    /// Id of the oldest row that undo still reaches: none that is newer has left. `None` when there is none.
     pub fn oldest_undoable(&self) -> Option<u64> {
-        self.fresh.keys().next().copied()
+        let mut oldest = None;
+        for id in self.fresh.keys().rev() {
+            if oldest.is_some_and(|newer| (id + 1..newer).any(|missing| self.may_have_left(missing))) {
+                break;
+            }
+            oldest = Some(*id);
+        }
+        oldest
+    }
+
+    /// The ids that were taken back, to be known in another set of files.
+    pub fn taken_back(&self) -> &BTreeSet<u64> {
+        &self.taken_back
     }
 }
 

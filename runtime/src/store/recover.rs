@@ -8,6 +8,7 @@ use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{Chunks, Position};
 use super::contents::Contents;
 use super::folder::{CHUNKS, STATE};
+use super::frame::Kind;
 use super::header::Header;
 use super::held::{Bounds, Held};
 use super::journal::{Edge, Sealed, Tail, rows_in};
@@ -52,12 +53,16 @@ impl Contents {
         Ok((contents, listed))
     }
 
-    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers.
+    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers, and notes which were taken back there.
     pub(super) fn hold_found(&mut self, at: Position, found: &record::Found<'_>) -> Result<()> {
-        if rows_in(found) == 0 {
+        if rows_in(found) == 0 && found.kind != Kind::Undo {
             return Ok(());
         }
         let (learned, _) = record::decode_labels(found.payload, self.dim, self.bits, self.format)?;
+        if found.kind == Kind::Undo {
+            learned.rows.iter().for_each(|(meta, _)| self.held.take_back(meta.id));
+            return Ok(());
+        }
         self.hold(at.sequence, at.offset, &learned)
     }
 
@@ -127,7 +132,6 @@ impl Adapter {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        contents.held.settle_missing(contents.next_row);
         damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
         check_readable(&chunks, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;

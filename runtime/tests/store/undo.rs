@@ -235,6 +235,40 @@ fn a_label_of_which_long_rows_were_crowded_out_of_the_horizon_is_refused_whole()
 }
 
 #[test]
+fn short_rows_that_left_for_long_ones_are_missed_when_the_long_ones_were_taken_back() {
+    let long = |ns: u64, len| Batch { time: Moment { monotonic_ns: ns, ..Moment::UNKNOWN }, ..bulky(len) };
+    let of = |class: &str, n| Row { labels: labels(&[class], &[]), ..row(n, DIM, BITS) };
+    let begun = || {
+        let mut life = Life::new(Creation { undo_rows: 8, ..creation(DIM as u32, BITS) });
+        life.live(&(0..5).map(|n| of("wren", n)).collect::<Vec<_>>());
+        for (n, class) in (6..).zip(["robin", "jay", "a b/c"]) {
+            life.teach(&long(n, 30_000), &[of(class, n)]);
+        }
+        life
+    };
+    // Just so long that some of the five leave for it.
+    let lives = (36_000..39_000).step_by(60).map(|len| {
+        let mut life = begun();
+        life.teach(&long(9, len), &[of("owl", 9)]);
+        life
+    });
+    let mut tried = 0;
+    for mut life in lives.filter(|life| (6..9).contains(&life.held().len())) {
+        tried += 1;
+        (0..4).for_each(|_| undo(&mut life, 1, 1));
+        assert!((1..5).contains(&life.held().len()), "some of the five are left: {:?}", life.held().keys());
+        life.reopen();
+        for reopened in 0..2 {
+            assert_eq!(life.adapter.undo(1, Durability::Now).unwrap_err().kind(), ErrorKind::Limit, "reopened {reopened} times more");
+            life.adapter.checkpoint().unwrap();
+            life.reopen();
+        }
+        life.check("refused");
+    }
+    assert!(tried > 1);
+}
+
+#[test]
 fn an_undo_that_was_acknowledged_as_later_is_durable_at_the_next_sync() {
     let mut life = Life::roomy();
     life.live(&rows(0, 2, DIM, BITS));
