@@ -10,6 +10,7 @@ mod inspect;
 mod lab;
 mod onnx;
 mod output;
+mod recording;
 mod sounds;
 mod teach;
 
