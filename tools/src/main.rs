@@ -11,6 +11,7 @@ mod lab;
 mod onnx;
 mod output;
 mod recording;
+mod repair;
 mod sounds;
 mod teach;
 
@@ -33,6 +34,7 @@ enum Command {
     Teach(Box<teach::Args>),
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
+    Repair(repair::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -50,6 +52,7 @@ fn main() -> std::process::ExitCode {
         Command::Teach(args) => teach::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -11,3 +11,4 @@ mod interrupted;
 mod lab;
 mod life;
 mod material;
+mod repair;

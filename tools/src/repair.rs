@@ -1,0 +1,140 @@
+//! `wheatear repair`: makes a new adapter of what is whole of a wrecked one, which is only read.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use wheatear::learn::ClassName;
+use wheatear::store::storage::DiskFolder;
+use wheatear::store::{Access, Adapter, HeaderFound, Salvage, SalvageReport};
+use wheatear::{Error, ErrorKind, Result};
+
+use crate::clock;
+use crate::embed::pass_on_hint;
+use crate::output::print;
+
+/// Make a new adapter of what is whole of a wrecked one, which is only read
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The wrecked adapter
+    #[arg(value_name = "ADAPTER")]
+    wreck: PathBuf,
+    /// The new adapter: a folder that is not there or is empty
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Where no copy of its header is whole: a copy of the adapter, or another one of the same backbone
+    #[arg(long, value_name = "ADAPTER")]
+    like: Option<PathBuf>,
+    /// Make it although something is lost
+    #[arg(long)]
+    yes: bool,
+    /// Result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Repaired<'a> {
+    wreck: &'a Path,
+    /// The new adapter; none when nothing was made.
+    adapter: Option<&'a Path>,
+    /// True when nothing is lost.
+    complete: bool,
+    #[serde(flatten)]
+    report: SalvageReport,
+}
+
+/// Runs `wheatear repair`.
+///
+/// # Errors
+/// `Corrupt` when nothing is whole; `Input` when something is lost and `--yes` is not given; those of making an adapter.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    check_outside(&args.out, &args.wreck)?;
+    let like = args.like.as_deref().map(|like| Adapter::open(like, Access::Read)).transpose()?;
+    let salvage = Salvage::read(&DiskFolder::new(&args.wreck), like.as_ref())?;
+    let report = salvage.report().clone();
+    let complete = report.is_complete();
+    let mut facts = Repaired { wreck: &args.wreck, adapter: None, complete, report };
+    if !complete && !args.yes {
+        tell(args, &facts)?;
+        return Err(Error::new(ErrorKind::Input, "not all of the adapter is whole: what is listed above would be lost")
+            .at(args.wreck.display())
+            .expected("--yes")
+            .cure("look for a copy of it first; add --yes to make an adapter of what is whole")
+            .into());
+    }
+    salvage.restore(&args.out, clock::random_bytes()?, u64::from_le_bytes(clock::random_bytes()?))?;
+    pass_on_hint(&args.wreck, &args.out);
+    facts.adapter = Some(&args.out);
+    tell(args, &facts)
+}
+
+/// Refuses to write inside the wreck.
+fn check_outside(out: &Path, wreck: &Path) -> Result<()> {
+    let parent = out.ancestors().skip(1).find_map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.canonicalize().ok());
+    match (parent, wreck.canonicalize()) {
+        (Some(parent), Ok(wreck)) if parent.starts_with(&wreck) => {
+            Err(Error::new(ErrorKind::Input, "the new adapter would lie in the wrecked one, which is only read")
+                .at(out.display())
+                .cure("choose another place"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(args: &Args, facts: &Repaired<'_>) -> anyhow::Result<()> {
+    if args.json { print(&format!("{}\n", serde_json::to_string_pretty(facts)?)) } else { print(&text(facts)) }
+}
+
+fn text(f: &Repaired<'_>) -> String {
+    let r = &f.report;
+    let mut text = format!("{}\n", f.wreck.display());
+    let mut line = |key: &str, value: String| text += &format!("  {key:<12} {value}\n");
+    line("header", header(r.header).to_owned());
+    line("checkpoint", r.checkpoint.map_or("none is whole".to_owned(), |g| format!("of generation {g}")));
+    let gaps: Vec<String> =
+        r.missing.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") }).collect();
+    let gaps = if gaps.is_empty() { String::new() } else { format!("; missing: {}", gaps.join(", ")) };
+    line("journal", format!("{} whole records up to generation {}{gaps}", r.records, r.newest_generation));
+    line("chunks", format!("{} with whole records, {} damaged", r.chunks, r.damaged_chunks));
+    r.damage.iter().for_each(|d| line("damaged", d.to_string()));
+    r.skipped.iter().for_each(|s| line("left out", format!("generation {}, {} rows: {}", s.generation, s.rows, s.why)));
+    line("statistics", exact(r));
+    line("rows", format!("{} counted, {} of them in replay", r.counted_rows, r.held_rows));
+    let width = r.rows.iter().map(|c| name(c.class.as_ref()).chars().count()).max().unwrap_or(0);
+    for class in &r.rows {
+        let gone = class.counted.saturating_sub(class.held);
+        line(
+            "",
+            format!("{:<width$} {:>6} counted {:>6} in replay {:>6} not", name(class.class.as_ref()), class.counted, class.held, gone),
+        );
+    }
+    r.unknown.iter().for_each(|u| line("unknown", u.clone()));
+    line("made", f.adapter.map_or("nothing".to_owned(), |a| format!("{}, a new incarnation of the device", a.display())));
+    text
+}
+
+fn header(found: HeaderFound) -> &'static str {
+    match found {
+        HeaderFound::Whole => "whole",
+        HeaderFound::OneCopy => "one of its two copies is whole",
+        HeaderFound::Rewritten => "that of a rewriting which was cut off",
+        HeaderFound::Like => "that of the adapter given by --like",
+    }
+}
+
+fn exact(r: &SalvageReport) -> String {
+    match r.exact_to {
+        Some(exact) if exact == r.newest_generation => format!("exact, to generation {exact}"),
+        Some(exact) => format!("exact up to generation {exact}, then what is whole up to {}", r.newest_generation),
+        None => "the sum of the rows that are whole".to_owned(),
+    }
+}
+
+fn name(class: Option<&ClassName>) -> String {
+    match class {
+        None => "(background)".to_owned(),
+        Some(class) if class.is_retired() => "(a forgotten class)".to_owned(),
+        Some(class) => class.to_string(),
+    }
+}
