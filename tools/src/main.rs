@@ -10,6 +10,7 @@ mod inspect;
 mod lab;
 mod onnx;
 mod output;
+mod rebase;
 mod recording;
 mod repair;
 mod sounds;
@@ -35,6 +36,7 @@ enum Command {
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
     Repair(repair::Args),
+    Rebase(Box<rebase::Args>),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -53,6 +55,7 @@ fn main() -> std::process::ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Rebase(args) => rebase::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -11,4 +11,5 @@ mod interrupted;
 mod lab;
 mod life;
 mod material;
+mod rebase;
 mod repair;
