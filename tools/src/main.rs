@@ -4,17 +4,28 @@
 
 mod classify;
 mod clock;
+mod compact;
+mod dump;
 mod embed;
 mod export;
+mod forget;
 mod inspect;
 mod lab;
+mod load;
 mod onnx;
+mod opened;
 mod output;
+mod portable;
 mod rebase;
 mod recording;
+mod relabel;
 mod repair;
+mod rollback;
 mod sounds;
+mod tally;
 mod teach;
+mod undo;
+mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -35,6 +46,14 @@ enum Command {
     Teach(Box<teach::Args>),
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
+    Undo(undo::Args),
+    Relabel(relabel::Args),
+    Forget(forget::Args),
+    Rollback(rollback::Args),
+    Compact(compact::Args),
+    Verify(verify::Args),
+    Dump(dump::Args),
+    Load(load::Args),
     Repair(repair::Args),
     Rebase(Box<rebase::Args>),
     Lab(lab::Args),
@@ -54,6 +73,14 @@ fn main() -> std::process::ExitCode {
         Command::Teach(args) => teach::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Undo(args) => undo::run(&args),
+        Command::Relabel(args) => relabel::run(&args),
+        Command::Forget(args) => forget::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
+        Command::Compact(args) => compact::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Rebase(args) => rebase::run(&args),
         Command::Lab(args) => lab::run(&args),

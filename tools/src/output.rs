@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind as Io, IsTerminal, Write};
 
+use serde::Serialize;
 use wheatear::Error;
 
 /// Writes `text` to standard output.
@@ -14,6 +15,19 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() == Io::BrokenPipe => Ok(()),
         other => Ok(other.map_err(|e| Error::io("write", "standard output", e))?),
     }
+}
+
+/// Writes `facts` as JSON, or as the text that `text` makes of them.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_facts<T: Serialize>(json: bool, facts: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+    if json { print(&format!("{}\n", serde_json::to_string_pretty(facts)?)) } else { print(&text(facts)) }
+}
+
+/// `n` of `what`, in the plural unless it is one.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// `text` in bold when standard output is a terminal that wants colours.

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use wheatear::learn::ClassName;
 use wheatear::store::storage::DiskFolder;
-use wheatear::store::{Access, Adapter, HeaderFound, Salvage, SalvageReport};
+use wheatear::store::{Access, Adapter, ClassRows, HeaderFound, Salvage, SalvageReport};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::pass_on_hint;
-use crate::output::print;
+use crate::output::{counted, print_facts};
+use crate::tally::anonymous;
 
 /// Make a new adapter of what is whole of a wrecked one, which is only read
 #[derive(Debug, ClapArgs)]
@@ -40,8 +40,38 @@ struct Repaired<'a> {
     adapter: Option<&'a Path>,
     /// True when nothing is lost.
     complete: bool,
+    rows: Vec<Rows>,
     #[serde(flatten)]
     report: SalvageReport,
+}
+
+/// Rows of a class, of a retired one or of background.
+#[derive(Serialize)]
+struct Rows {
+    /// `class`, `retired` or `background`.
+    kind: &'static str,
+    /// Name of the class; of a retired one the digits that stand for it, none for background.
+    class: Option<String>,
+    /// Rows that the statistics count.
+    counted: u64,
+    /// Of these, rows that replay holds.
+    held: u64,
+}
+
+impl Rows {
+    fn of(rows: &ClassRows) -> Rows {
+        let (kind, class) = match &rows.class {
+            None => ("background", None),
+            Some(name) if name.is_retired() => ("retired", Some(anonymous(name))),
+            Some(name) => ("class", Some(name.to_string())),
+        };
+        Rows { kind, class, counted: rows.counted, held: rows.held }
+    }
+
+    /// The name for a person.
+    fn name(&self) -> &str {
+        self.class.as_deref().filter(|_| self.kind == "class").unwrap_or(self.kind)
+    }
 }
 
 /// Runs `wheatear repair`.
@@ -54,9 +84,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let salvage = Salvage::read(&DiskFolder::new(&args.wreck), like.as_ref())?;
     let report = salvage.report().clone();
     let complete = report.is_complete();
-    let mut facts = Repaired { wreck: &args.wreck, adapter: None, complete, report };
+    let rows = report.rows.iter().map(Rows::of).collect();
+    let mut facts = Repaired { wreck: &args.wreck, adapter: None, complete, rows, report };
     if !complete && !args.yes {
-        tell(args, &facts)?;
+        print_facts(args.json, &facts, text)?;
         return Err(Error::new(ErrorKind::Input, "not all of the adapter is whole: what is listed above would be lost")
             .at(args.wreck.display())
             .expected("--yes")
@@ -66,7 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     salvage.restore(&args.out, clock::random_bytes()?, u64::from_le_bytes(clock::random_bytes()?))?;
     pass_on_hint(&args.wreck, &args.out);
     facts.adapter = Some(&args.out);
-    tell(args, &facts)
+    print_facts(args.json, &facts, text)
 }
 
 /// Refuses to write inside the wreck.
@@ -82,10 +113,6 @@ fn check_outside(out: &Path, wreck: &Path) -> Result<()> {
     }
 }
 
-fn tell(args: &Args, facts: &Repaired<'_>) -> anyhow::Result<()> {
-    if args.json { print(&format!("{}\n", serde_json::to_string_pretty(facts)?)) } else { print(&text(facts)) }
-}
-
 fn text(f: &Repaired<'_>) -> String {
     let r = &f.report;
     let mut text = format!("{}\n", f.wreck.display());
@@ -95,19 +122,16 @@ fn text(f: &Repaired<'_>) -> String {
     let gaps: Vec<String> =
         r.missing.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") }).collect();
     let gaps = if gaps.is_empty() { String::new() } else { format!("; missing: {}", gaps.join(", ")) };
-    line("journal", format!("{} whole records up to generation {}{gaps}", r.records, r.newest_generation));
+    line("journal", format!("{} up to generation {}{gaps}", counted(r.records, "whole record"), r.newest_generation));
     line("chunks", format!("{} with whole records, {} damaged", r.chunks, r.damaged_chunks));
     r.damage.iter().for_each(|d| line("damaged", d.to_string()));
-    r.skipped.iter().for_each(|s| line("left out", format!("generation {}, {} rows: {}", s.generation, s.rows, s.why)));
+    r.skipped.iter().for_each(|s| line("left out", format!("generation {}, {}: {}", s.generation, counted(s.rows, "row"), s.why)));
     line("statistics", exact(r));
     line("rows", format!("{} counted, {} of them in replay", r.counted_rows, r.held_rows));
-    let width = r.rows.iter().map(|c| name(c.class.as_ref()).chars().count()).max().unwrap_or(0);
-    for class in &r.rows {
-        let gone = class.counted.saturating_sub(class.held);
-        line(
-            "",
-            format!("{:<width$} {:>6} counted {:>6} in replay {:>6} not", name(class.class.as_ref()), class.counted, class.held, gone),
-        );
+    let width = f.rows.iter().map(|c| c.name().chars().count()).max().unwrap_or(0);
+    for c in &f.rows {
+        let gone = c.counted.saturating_sub(c.held);
+        line("", format!("{:<width$} {:>6} counted {:>6} in replay {gone:>6} not", c.name(), c.counted, c.held));
     }
     r.unknown.iter().for_each(|u| line("unknown", u.clone()));
     line("made", f.adapter.map_or("nothing".to_owned(), |a| format!("{}, a new incarnation of the device", a.display())));
@@ -128,13 +152,5 @@ fn exact(r: &SalvageReport) -> String {
         Some(exact) if exact == r.newest_generation => format!("exact, to generation {exact}"),
         Some(exact) => format!("exact up to generation {exact}, then what is whole up to {}", r.newest_generation),
         None => "the sum of the rows that are whole".to_owned(),
-    }
-}
-
-fn name(class: Option<&ClassName>) -> String {
-    match class {
-        None => "(background)".to_owned(),
-        Some(class) if class.is_retired() => "(a forgotten class)".to_owned(),
-        Some(class) => class.to_string(),
     }
 }

@@ -11,13 +11,14 @@ use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, Header, NewRow, Recovery, RowFlags};
+use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::{
     BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
 };
+use crate::opened::{acknowledged, tell_size};
 use crate::output::print;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
@@ -54,9 +55,11 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum DurabilityArg {
     Label,
+    #[default]
     Chunk,
 }
 
@@ -79,7 +82,13 @@ struct Taught {
     silent_windows: u64,
     clipped_components: u64,
     rows_by_class: BTreeMap<String, u64>,
+    /// When labels were synced: each by itself, or several at a time.
+    durability: DurabilityArg,
+    /// True when all of it survives a power cut.
+    durable: bool,
     generation: u64,
+    recovery: String,
+    damaged_chunks: u64,
     adapter: PathBuf,
 }
 
@@ -91,10 +100,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let folder = adapter_folder(args.adapter.as_deref(), &config)?;
     let backbone = args.backbone.choose(&config)?;
-    let each = match args.durability {
-        Some(durability) => durability == DurabilityArg::Label,
-        None => config.learn.durability == Some(DurabilityChoice::Label),
-    };
+    let configured = config.learn.durability.map_or(DurabilityArg::default(), |d| match d {
+        DurabilityChoice::Label => DurabilityArg::Label,
+        DurabilityChoice::Chunk => DurabilityArg::Chunk,
+    });
+    let durability = args.durability.unwrap_or(configured);
     let sounds = labelled_in(&args.folder)?;
     let manifest = backbone.manifest()?;
     let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest, sounds.len())?;
@@ -108,9 +118,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     let graph = backbone.graph(&manifest)?;
-    if adapter.recovery() != Recovery::Clean {
-        log::warn!("{}: {}", folder.display(), adapter.recovery());
-    }
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
     let mut seen = HashSet::new();
@@ -132,42 +139,41 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         new.push((sound, source));
     }
     bar.finish_and_clear();
-    relabelled.iter().for_each(|r| log::warn!("{r}: what was learned before stays; if that was a mistake, teach a new adapter"));
+    relabelled
+        .iter()
+        .for_each(|r| log::warn!("{r}: what was learned before stays; if that was a mistake: wheatear undo, or relabel its rows"));
     let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
-    let mut done = Taught { already_known: known, relabelled, adapter: folder.clone(), ..Taught::default() };
+    let mut done = Taught { already_known: known, relabelled, durability, adapter: folder.clone(), ..Taught::default() };
+    (done.recovery, done.damaged_chunks) = (adapter.recovery().to_string(), adapter.damaged_chunks());
     let quantiser = adapter.quantiser()?;
     let silence = silence_peak(&manifest);
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
-        embed_files(
-            &backbone,
-            &files,
-            || latent_of(&quantiser, silence),
-            |i, got| {
-                let (sound, source) = &new[i];
-                bar.set_message(sound.class.to_string());
-                let got = match got {
-                    Ok(got) => got,
-                    Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
-                        done.unusable.push(e.to_string());
-                        bar.inc(1);
-                        return Ok(());
-                    }
-                    Err(e) => return Err(e.at(sound.path.display())),
-                };
-                learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
-                let last = i + 1 == files.len();
-                if each || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
-                    adapter.sync()?;
+        let latents = || latent_of(&quantiser, silence);
+        embed_files(&backbone, &files, latents, |i, got| {
+            let (sound, source) = &new[i];
+            bar.set_message(sound.class.to_string());
+            let got = match got {
+                Ok(got) => got,
+                Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
+                    done.unusable.push(e.to_string());
+                    bar.inc(1);
+                    return Ok(());
                 }
-                bar.inc(1);
-                Ok(())
-            },
-        )?;
+                Err(e) => return Err(e.at(sound.path.display())),
+            };
+            learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
+            let last = i + 1 == files.len();
+            if durability == DurabilityArg::Label || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
+                adapter.sync()?;
+            }
+            bar.inc(1);
+            Ok(())
+        })?;
         adapter.sync()?;
     }
     bar.finish_and_clear();
-    done.generation = adapter.generation();
+    (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());
     backbone.remember(&folder);
     report(args, &adapter, &done)?;
     match done.unusable.len() {
@@ -193,7 +199,7 @@ fn open_or_create(
     let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
     let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
     let open = || {
-        let adapter = Adapter::open(folder, Access::Write)?;
+        let adapter = crate::opened::open(folder, Access::Write)?;
         let bits = adapter.header().creation.bits;
         if bits_wanted.is_some_and(|b| b != bits) {
             return Err(Error::new(ErrorKind::Mismatch, "the adapter has latents of another width")
@@ -225,9 +231,7 @@ fn open_or_create(
         seed: u64::from_le_bytes(clock::random_bytes()?),
         ..bounds
     };
-    let made = Header::new(creation.clone(), [0; 16])?;
-    let disk = (made.chunk_file_len_bytes() + made.state_file_len_bytes()) as f64 / f64::from(1 << 20);
-    eprintln!("new adapter: {disk:.1} MiB of disk, taken now and never more");
+    tell_size(&creation)?;
     match Adapter::create(folder, creation, clock::random_bytes()?) {
         // Another process made it in the meantime.
         Err(_) if is_there() => open(),
@@ -267,7 +271,11 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     if args.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(done)?));
     }
-    let mut text = format!("{}: generation {}\n", done.adapter.display(), done.generation);
+    let synced = match done.durability {
+        DurabilityArg::Label => "each sound synced by itself".to_owned(),
+        DurabilityArg::Chunk => format!("{SOUNDS_PER_SYNC} sounds synced at a time"),
+    };
+    let mut text = format!("{}: {} ({synced})\n", done.adapter.display(), acknowledged(done.generation, done.durable));
     text += &format!("learned {} rows of {} sounds; {} sounds were known already\n", done.rows, done.sounds, done.already_known);
     if done.clipped_components * 1000 > done.rows * adapter.dim() as u64 {
         let share = 100.0 * done.clipped_components as f64 / (done.rows * adapter.dim() as u64) as f64;
@@ -277,7 +285,8 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     if done.silent_windows > 0 {
         text += &format!("left out {} silent windows\n", done.silent_windows);
     }
-    let classes: Vec<ClassName> = adapter.block(BlockKind::Latents)?.map(|b| b.classes().keys().cloned().collect()).unwrap_or_default();
+    let block = adapter.block(BlockKind::Latents)?;
+    let classes: Vec<&ClassName> = block.iter().flat_map(|b| b.classes().keys()).filter(|c| !c.is_retired()).collect();
     text += &format!("{} classes: {}\n", classes.len(), classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", "));
     if classes.len() == 1 {
         text += "one class only: everything will be taken for it; teach a second one (or background) next\n";

@@ -372,6 +372,13 @@ impl Adapter {
         self.contents.held.rows()
     }
 
+    /// Every row that replay holds, by chunk and order: its id, what it is, and whether it is kept out of training. Nothing
+    /// is read.
+    pub fn held_labels(&self) -> impl Iterator<Item = (u64, &LabelSet, bool)> {
+        let held = &self.contents.held;
+        held.iter().map(|(_, e)| (e.id, &*e.labels, held.bounds.held_out(e.id, e.flags)))
+    }
+
     /// True for rows that are kept out of training, to judge a trained head: those flagged so, and one in eight by its id.
     pub fn is_held_out(&self, id: u64, flags: RowFlags) -> bool {
         self.contents.held.bounds.held_out(id, flags)

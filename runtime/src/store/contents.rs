@@ -80,8 +80,9 @@ impl Contents {
                 learned.left.iter().for_each(|place| {
                     self.held.leave(*place);
                 });
-                if found.kind != Kind::Undo {
-                    self.hold(at.sequence, at.offset, &learned)?;
+                match found.kind {
+                    Kind::Undo => learned.rows.iter().for_each(|(meta, _)| self.held.take_back(meta.id)),
+                    _ => self.hold(at.sequence, at.offset, &learned)?,
                 }
                 if found.kind == Kind::Learn {
                     self.next_row = self.next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id.saturating_add(1)));

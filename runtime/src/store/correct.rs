@@ -132,15 +132,15 @@ impl Adapter {
     /// The newest `labels` labels, the newest first: of each the indices of its rows, the newest first.
     fn newest_acts(&self, records: &Records, labels: usize) -> Result<Vec<Vec<usize>>> {
         let id = |i: &usize| records.found[*i].id;
-        let mut newest: Vec<usize> = (0..records.found.len()).collect();
-        newest.sort_by_key(|i| std::cmp::Reverse(id(i)));
+        let mut all: Vec<usize> = (0..records.found.len()).collect();
+        all.sort_by_key(|i| std::cmp::Reverse(id(i)));
         let key = |i: &usize| {
             let batch = &records.all[records.found[*i].record].batch;
             (batch.origin, batch.source, Some((&batch.by, batch.time)).filter(|_| batch.source == 0))
         };
         let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && id(&pair[0]) == id(&pair[1]) + 1;
         let horizon = self.oldest_undoable_row().unwrap_or(u64::MAX);
-        let (mut acts, mut rest) = (Vec::new(), &newest[..]);
+        let (mut acts, mut rest) = (Vec::new(), &all[..]);
         while acts.len() < labels {
             if rest.is_empty() && self.evicted_rows() == 0 {
                 return Err(Error::new(ErrorKind::Input, "there are not so many labels that could be taken back")
@@ -150,9 +150,11 @@ impl Adapter {
             }
             let more = rest.windows(2).take_while(|pair| together(pair)).count();
             let (act, before) = rest.split_at(rest.len().min(more + 1));
-            let oldest = act.last().map_or(0, id);
-            // The row before it is held, was taken back, or was never there: then all of the label's rows are here.
-            let whole = before.first().is_some_and(|i| id(i) + 1 == oldest) || !self.may_have_left(oldest.saturating_sub(1));
+            let (oldest, newest) = (act.last().map_or(0, id), act.first().map_or(0, id));
+            let after = acts.last().and_then(|a: &Vec<usize>| a.last()).map_or(self.contents.next_row, id);
+            // The rows on either side are held, were taken back, or never were: then all of the label's rows are here.
+            let whole = (before.first().is_some_and(|i| id(i) + 1 == oldest) || !self.may_have_left(oldest.saturating_sub(1)))
+                && (newest + 1 == after || !self.may_have_left(newest + 1));
             if act.first().is_none_or(|i| id(i) < horizon) || !whole {
                 return Err(Error::new(ErrorKind::Limit, "a label reaches behind the undo horizon: some of its rows may have left replay")
                     .at(self.folder().display())
@@ -168,7 +170,7 @@ impl Adapter {
 
     /// True when a row that is not held may still be counted.
     fn may_have_left(&self, id: u64) -> bool {
-        id > 0 && self.evicted_rows() > 0 && (self.contents.held.is_settled(id) || self.damaged_chunks > 0)
+        self.evicted_rows() > 0 && self.contents.held.may_have_left(id)
     }
 
     /// Reads the held rows whose id is `wanted`.

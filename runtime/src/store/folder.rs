@@ -64,11 +64,14 @@ impl Adapter {
         header: Header,
         build: impl FnOnce(&Arc<dyn Folder>, &Header) -> Result<()>,
     ) -> Result<Adapter> {
-        let names = folder.names()?;
-        if names.iter().any(|n| n == HEADER || !is_own(n)) {
-            return Err(occupied(folder.path()));
-        }
+        let check_free = || match folder.names()?.iter().any(|n| n == HEADER || !is_own(n)) {
+            true => Err(occupied(folder.path())),
+            false => Ok(()),
+        };
+        check_free()?;
         let lock = folder.lock(LOCK)?;
+        // Another process may have made one before it let the lock go.
+        check_free()?;
         let built =
             remove_all(&*folder, |name| name != LOCK).and_then(|()| build(&folder, &header)).and_then(|()| write_header(&*folder, &header));
         if let Err(e) = built {
@@ -86,11 +89,7 @@ impl Adapter {
     /// `Missing` when there is none, `Busy` when another process writes it, `Corrupt` when no state is whole, `Mismatch`
     /// when a newer version wrote it, `Storage` when it cannot be read.
     pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
-        Adapter::open_in(Arc::new(DiskFolder::new(folder)), access).map_err(|e| match (e.kind(), folder.is_dir()) {
-            (ErrorKind::Missing, false) => e.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
-            (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => e.cure("this folder is no adapter: name another one"),
-            _ => e,
-        })
+        Adapter::open_in(Arc::new(DiskFolder::new(folder)), access).map_err(|e| not_there(e, folder))
     }
 
     /// As [`Adapter::open`], from any folder.
@@ -114,8 +113,10 @@ impl Adapter {
             }
             return Adapter::recover(Arc::clone(&folder), read_header()?, access, None);
         }
-        // The header first: a folder that is no adapter gets no lock file.
-        read_header()?;
+        // The header first: a folder that is no adapter gets no lock file. One without a header may just be made.
+        if !folder.names().is_ok_and(|names| names.iter().any(|n| n == LOCK)) {
+            read_header()?;
+        }
         let lock = folder.lock(LOCK)?;
         let header = read_header()?;
         // A writer that was killed may have left names that are not durable, and all that follows rests on them.
@@ -129,6 +130,15 @@ impl Adapter {
             adapter.migrate()?;
         }
         Ok(adapter)
+    }
+}
+
+/// What to do when the adapter in `folder` is missing.
+pub(super) fn not_there(e: Error, folder: &Path) -> Error {
+    match (e.kind(), folder.is_dir()) {
+        (ErrorKind::Missing, false) => e.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
+        (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => e.cure("this folder is no adapter: name another one"),
+        _ => e,
     }
 }
 

@@ -3,8 +3,8 @@
 //! A class-balanced reservoir (Vitter 1985, "Random sampling with a reservoir"; balanced by class as in Chrysakis & Moens
 //! 2020, "Online continual learning from imbalanced data"). Each row has a fixed random priority, drawn from the adapter's
 //! seed and the row's id; when there are too many, the row of highest priority leaves, from the class that holds the most.
-//! So what is kept of a class is a uniform sample of its rows, a class with few rows keeps them all, and the choice
-//! depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
+//! So what is kept of a class is a uniform sample of its rows but the newest, a class with few rows keeps them all, and the
+//! choice depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
 //! Background has a share of its own. The newest rows never leave: undo needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,8 +81,10 @@ pub(super) struct Held {
     /// The newest rows, by id: the undo horizon.
     fresh: BTreeMap<u64, (Place, u32)>,
     fresh_bytes: u64,
-    /// Rows with a lower id may leave, or have left.
-    settled_before: u64,
+    /// Rows that are new enough for it, but older ones than half of the bytes hold.
+    crowded_out: BTreeMap<u64, (Place, u32)>,
+    /// Ids that are new enough for it, of rows that were taken back: they are missing, and did not leave.
+    taken_back: BTreeSet<u64>,
     rows: u64,
     background: u64,
     bytes: u64,
@@ -97,7 +99,8 @@ impl Held {
             classes: BTreeMap::new(),
             fresh: BTreeMap::new(),
             fresh_bytes: 0,
-            settled_before: 0,
+            crowded_out: BTreeMap::new(),
+            taken_back: BTreeSet::new(),
             rows: 0,
             background: 0,
             bytes: 0,
@@ -148,6 +151,9 @@ impl Held {
             self.fresh.remove(&entry.id);
             self.fresh_bytes -= u64::from(entry.cost_bytes);
         }
+        if self.crowded_out.get(&entry.id).is_some_and(|(p, _)| *p == place) {
+            self.crowded_out.remove(&entry.id);
+        }
         for class in entry.labels.positive() {
             if let Some(n) = self.classes.get_mut(class) {
                 *n -= 1;
@@ -169,22 +175,36 @@ impl Held {
         true
     }
 
-    /// Lets rows out of the undo horizon: those with an id that is more than its length before `next_row`, and the oldest
-    /// where the newest take more than half of the bytes.
+    /// Works out the undo horizon: of the rows with the last ids before `next_row` that it is long, the newest, as many as
+    /// half of the bytes hold. It depends on what is held alone, so that it is the same after reopening.
     pub fn settle(&mut self, next_row: u64) {
         let first = next_row.saturating_sub(self.bounds.undo_rows);
-        self.settled_before = self.settled_before.max(first);
+        self.taken_back = self.taken_back.split_off(&first);
+        self.crowded_out = self.crowded_out.split_off(&first);
+        for (id, (place, cost_bytes)) in std::mem::take(&mut self.crowded_out) {
+            self.group_of(place, |group, priority| group.settled.remove(&(priority, place)));
+            self.fresh.insert(id, (place, cost_bytes));
+            self.fresh_bytes += u64::from(cost_bytes);
+        }
         while let Some((id, (place, cost_bytes))) = self.fresh.first_key_value().map(|(id, fresh)| (*id, *fresh)) {
             if id >= first && self.fresh_bytes <= self.bounds.bytes / 2 {
                 break;
             }
+            if id >= first {
+                self.crowded_out.insert(id, (place, cost_bytes));
+            }
             self.fresh.remove(&id);
             self.fresh_bytes -= u64::from(cost_bytes);
-            self.settled_before = self.settled_before.max(id + 1);
-            let labels = self.entry(place).map(|e| Arc::clone(&e.labels));
-            if let Some(group) = labels.and_then(|l| self.groups.get_mut(&l)) {
-                group.settled.insert((self.bounds.priority(id), place));
-            }
+            self.group_of(place, |group, priority| group.settled.insert((priority, place)));
+        }
+    }
+
+    fn group_of(&mut self, place: Place, change: impl FnOnce(&mut Group, u64) -> bool) {
+        let known = self.entry(place).map(|e| (Arc::clone(&e.labels), self.bounds.priority(e.id)));
+        if let Some((labels, priority)) = known
+            && let Some(group) = self.groups.get_mut(&labels)
+        {
+            change(group, priority);
         }
     }
 
@@ -214,7 +234,7 @@ impl Held {
                 let Some((priority, _)) = settled.peek() else { continue };
                 let worth = match (is_background(labels), background > 0) {
                     (true, true) => u64::MAX,
-                    (true, false) if rows > 0 => continue,
+                    (true, false) if bytes == 0 => continue,
                     (true, false) => 0,
                     (false, _) if rows + bytes == 0 => continue,
                     (false, _) => labels.positive().iter().filter_map(|c| counts.get(c)).min().copied().unwrap_or(*group_rows),
@@ -269,22 +289,38 @@ impl Held {
         self.rows
     }
 
-    /// When reopened: whether what is missing before the oldest row of the horizon left or was taken back is not known any more.
-    pub fn settle_before_oldest(&mut self, next_row: u64) {
-        self.settled_before = self.settled_before.max(self.oldest_undoable().unwrap_or(next_row));
+    /// Takes note that a row was taken back, which `leave` alone does not tell from one that made room.
+    pub fn take_back(&mut self, id: u64) {
+        self.taken_back.insert(id);
     }
 
-    /// True for ids behind the undo horizon.
-    pub fn is_settled(&self, id: u64) -> bool {
-        id < self.settled_before
+    /// Of a row that is not held: true unless it was taken back.
+    pub fn may_have_left(&self, id: u64) -> bool {
+        id > 0 && !self.taken_back.contains(&id)
     }
 
-    /// Id of the oldest row that undo still reaches; `None` when there is none.
+    /// Id of the oldest row that undo still reaches: none that is newer has left. `None` when there is none.
     pub fn oldest_undoable(&self) -> Option<u64> {
-        self.fresh.keys().next().copied()
+        let mut oldest = None;
+        for id in self.fresh.keys().rev() {
+            if oldest.is_some_and(|newer| (id + 1..newer).any(|missing| self.may_have_left(missing))) {
+                break;
+            }
+            oldest = Some(*id);
+        }
+        oldest
+    }
+
+    /// The ids that were taken back, to be known in another set of files.
+    pub fn taken_back(&self) -> &BTreeSet<u64> {
+        &self.taken_back
     }
 }
 
 fn is_background(labels: &LabelSet) -> bool {
     labels.positive().is_empty() && labels.negative().is_empty()
 }
+
+#[cfg(test)]
+#[path = "held_tests.rs"]
+mod tests;

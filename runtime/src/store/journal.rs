@@ -146,6 +146,15 @@ impl Chunks {
         named.or_else(unnamed).map(|slot| slot as u32)
     }
 
+    /// After [`Chunks::follow`]: was the last chunk that was found sealed? Then another one was begun behind it.
+    ///
+    /// # Errors
+    /// `Storage` when it cannot be read.
+    pub(super) fn end_is_sealed(&self) -> Result<bool> {
+        let mut buffer = Vec::new();
+        Ok(self.seal_of(self.raw(self.end.slot, &mut buffer)?, self.end.sequence).is_some())
+    }
+
     /// After [`Chunks::follow`]: was something being written behind the end?
     ///
     /// # Errors

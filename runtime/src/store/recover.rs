@@ -8,6 +8,7 @@ use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{Chunks, Position};
 use super::contents::Contents;
 use super::folder::{CHUNKS, STATE};
+use super::frame::Kind;
 use super::header::Header;
 use super::held::{Bounds, Held};
 use super::journal::{Edge, Sealed, Tail, rows_in};
@@ -52,12 +53,16 @@ impl Contents {
         Ok((contents, listed))
     }
 
-    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers.
+    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers, and notes which were taken back there.
     pub(super) fn hold_found(&mut self, at: Position, found: &record::Found<'_>) -> Result<()> {
-        if rows_in(found) == 0 {
+        if rows_in(found) == 0 && found.kind != Kind::Undo {
             return Ok(());
         }
         let (learned, _) = record::decode_labels(found.payload, self.dim, self.bits, self.format)?;
+        if found.kind == Kind::Undo {
+            learned.rows.iter().for_each(|(meta, _)| self.held.take_back(meta.id));
+            return Ok(());
+        }
         self.hold(at.sequence, at.offset, &learned)
     }
 
@@ -127,9 +132,8 @@ impl Adapter {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        contents.held.settle_before_oldest(contents.next_row);
         damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
-        check_readable(&chunks.unreadable, &listed, &here)?;
+        check_readable(&chunks, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
@@ -210,14 +214,23 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
     }
 }
 
-/// Refuses when a slot cannot be read that may hold the end of the journal.
-fn check_readable(unreadable: &[u32], listed: &[ChunkRows], here: &str) -> Result<()> {
-    match unreadable.iter().find(|slot| !listed.iter().any(|c| c.slot == **slot)) {
-        None => Ok(()),
-        Some(slot) => Err(Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
-            .at(format!("{here}/{CHUNKS}, slot {slot}"))
-            .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")),
+/// Refuses when a slot cannot be read that may hold the end of the journal: one that nothing is known of, or any, when the
+/// journal goes on behind the chunk where it was last seen. A slot that is listed may have been taken for that.
+fn check_readable(chunks: &Chunks, listed: &[ChunkRows], here: &str) -> Result<()> {
+    if chunks.unreadable.is_empty() {
+        return Ok(());
     }
+    let goes_on = chunks.open_damaged || chunks.end_is_sealed()?;
+    match chunks.unreadable.iter().find(|slot| goes_on || !listed.iter().any(|c| c.slot == **slot)) {
+        None => Ok(()),
+        Some(slot) => Err(unreadable(*slot, here)),
+    }
+}
+
+fn unreadable(slot: u32, here: &str) -> Error {
+    Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
+        .at(format!("{here}/{CHUNKS}, slot {slot}"))
+        .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")
 }
 
 /// For a reader: refuses what it read when the writer beside it took one of the chunks meanwhile.
@@ -227,6 +240,7 @@ fn check_undisturbed(chunks: &Chunks, edges: &[Edge], here: &str) -> Result<()> 
     let mut moved = used.filter(|slot| now[*slot as usize].named() != edges[*slot as usize].named());
     match moved.next() {
         None => Ok(()),
+        Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot, here)),
         Some(slot) => {
             Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{here}/{CHUNKS}, slot {slot}")))
         }

@@ -135,28 +135,39 @@ impl StateFile {
     /// Reads the roots of `header`'s state file and keeps the newest two whose extents are whole.
     ///
     /// # Errors
-    /// `Mismatch` when a newer version wrote a root.
+    /// `Mismatch` when a newer version wrote a root, `Storage` when there must be one and none can be read.
     pub fn load(storage: Box<dyn Storage>, header: &Header) -> Result<StateFile> {
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
-        let mut roots = Vec::new();
-        let mut bytes = Vec::new();
+        let (mut roots, mut unreadable, mut bytes) = (Vec::new(), None, Vec::new());
         for slot in 0..header.slots {
             match state.root_in(slot, header, &mut bytes) {
                 Ok(Some(root)) => roots.push((slot, root)),
                 // A root that cannot be read is as good as none: each of the newest two can be opened from.
-                Err(e) if e.kind() == ErrorKind::Storage => log::warn!("{e}"),
+                Err(e) if e.kind() == ErrorKind::Storage => {
+                    log::warn!("{e}");
+                    unreadable = Some(e);
+                }
                 Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
                 Ok(None) | Err(_) => {}
             }
         }
         roots.sort_by_key(|(_, r)| std::cmp::Reverse(r.generation));
         for (slot, root) in roots {
-            if state.kept.len() < 2 && root.extents.iter().all(|e| state.read(e).is_ok()) {
-                state.kept.push((slot, root));
+            if state.kept.len() == 2 {
+                break;
+            }
+            match root.extents.iter().try_for_each(|e| state.read(e).map(drop)) {
+                Ok(()) => state.kept.push((slot, root)),
+                Err(e) if e.kind() == ErrorKind::Storage => unreadable = Some(e),
+                Err(_) => {}
             }
         }
-        Ok(state)
+        match unreadable {
+            // The first files of an adapter have none at first; what rewriting made always has.
+            Some(e) if state.kept.is_empty() && header.epoch > 0 => Err(e),
+            _ => Ok(state),
+        }
     }
 
     /// The root in `slot`; `None` when nothing was written there, or by another adapter. `bytes` becomes what the slot holds.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::adapter::{Access, Adapter, Recovery};
 use super::contents::Contents;
-use super::folder::HEADER;
+use super::folder::{HEADER, not_there};
 use super::header::UNIT_LEN_BYTES;
 use super::record::Learned;
 use super::storage::{DiskFolder, Folder};
@@ -99,7 +99,8 @@ impl Adapter {
     /// # Errors
     /// Those of opening it, with which it is refused; `Busy` when its writer leaves no time to read it.
     pub fn verify(folder: &Path) -> Result<Verified> {
-        Adapter::verify_in(&(Arc::new(DiskFolder::new(folder)) as Arc<dyn Folder>))
+        let disk: Arc<dyn Folder> = Arc::new(DiskFolder::new(folder));
+        Adapter::verify_in(&disk).map_err(|e| not_there(e, folder))
     }
 
     /// As [`Adapter::verify`], in any folder.

@@ -75,13 +75,17 @@ impl<'a> Moments<'a> {
         self.settled.len()
     }
 
-    /// True when everything happened that was asked for: what a killed process leaves.
-    pub fn is_whole(&self, cut: &Cut) -> bool {
-        cut.torn.is_none() && cut.kept == all(self.settled[cut.at].1.len())
-    }
-
+    /// Everything happened that was asked for: what a killed process leaves.
     pub fn whole(&self, at: usize) -> Cut {
         Cut { at, kept: all(self.settled[at].1.len()), torn: None }
+    }
+
+    /// Length of the last operation that may be missing after `at` operations, if that is a write.
+    pub fn last_write_len(&self, at: usize) -> Option<u32> {
+        match &self.events[*self.settled[at].1.last()?] {
+            Event::Write { bytes, .. } => Some(bytes.len() as u32),
+            _ => None,
+        }
     }
 
     /// The disk after it.

@@ -2,7 +2,7 @@
 //! states the adapter goes through. Only which rows have left replay is taken from the adapter, since that is its choice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wheatear::Result;
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
@@ -31,6 +31,17 @@ pub type Rows = BTreeMap<u64, Known>;
 pub struct State {
     pub rows: Rows,
     pub sums: Sums,
+    with_more: OnceLock<Sums>,
+}
+
+impl State {
+    /// The blocks with one row more, which is always the same.
+    pub fn sums_with(&self, more: &Row, dim: usize) -> &Sums {
+        self.with_more.get_or_init(|| {
+            let rows: Vec<Row> = self.rows.values().map(|k| k.row.clone()).chain([more.clone()]).collect();
+            sums(&rows, dim)
+        })
+    }
 }
 
 /// One call of the adapter, and what may be seen while it runs.
@@ -44,6 +55,8 @@ pub struct Call {
     pub generations: (u64, u64),
     /// True when all that it did was acknowledged as durable.
     pub durable: bool,
+    /// It makes new files beside the old ones.
+    pub rewrites: bool,
 }
 
 /// What was done, and what must be there.
@@ -57,6 +70,8 @@ pub struct Diary {
     /// Generations of checkpoints, and the state of each.
     checkpoints: Vec<(u64, usize)>,
     next_row: u64,
+    /// Id of the first row taught in this volume.
+    first_row: u64,
     pub generation: u64,
     /// The adapter was there before the first call.
     pub stands: bool,
@@ -67,21 +82,29 @@ impl Diary {
     pub fn blank(dim: usize) -> Diary {
         let states = vec![state_of(Rows::new(), dim)];
         let (calls, acts, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
-        Diary { dim, states, calls, acts, checkpoints, next_row: 1, generation: 0, stands: false }
+        Diary { dim, states, calls, acts, checkpoints, next_row: 1, first_row: 1, generation: 0, stands: false }
     }
 
     /// An adapter that was taught these rows before the first call.
     pub fn of(taught: &[Row], dim: usize, origin: Origin) -> Diary {
         let known = |row: &Row| Known { row: row.clone(), origin, source: 0 };
         let rows: Rows = (1..).zip(taught.iter().map(known)).collect();
-        Diary { states: vec![state_of(rows, dim)], next_row: taught.len() as u64 + 1, stands: true, ..Diary::blank(dim) }
+        let next_row = taught.len() as u64 + 1;
+        Diary { states: vec![state_of(rows, dim)], next_row, first_row: next_row, stands: true, ..Diary::blank(dim) }
     }
 
     /// A diary that begins with the state that this one ends with.
     pub fn next_volume(&self) -> Diary {
         let last = self.states.len() - 1;
         let checkpoints = self.checkpoints.iter().filter(|(_, state)| *state == last).map(|(g, _)| (*g, 0)).collect();
-        Diary { states: vec![Arc::clone(self.last())], calls: Vec::new(), checkpoints, stands: true, ..self.clone() }
+        Diary {
+            states: vec![Arc::clone(self.last())],
+            calls: Vec::new(),
+            checkpoints,
+            first_row: self.next_row,
+            stands: true,
+            ..self.clone()
+        }
     }
 
     pub fn last(&self) -> &Arc<State> {
@@ -114,7 +137,8 @@ impl Diary {
         let dim = self.dim;
         self.states.extend(steps.into_iter().map(|rows| state_of(rows, dim)));
         let (states, generations) = ((from, self.states.len() - 1), (self.generation, u64::MAX));
-        self.calls.push(Call { name, events: (events, usize::MAX), states, generations, durable: false });
+        let rewrites = ["forget hard", "roll back", "compact"].contains(&name.as_str());
+        self.calls.push(Call { name, events: (events, usize::MAX), states, generations, durable: false, rewrites });
     }
 
     fn end(&mut self, events: usize, generation: u64, durable: bool) {
@@ -124,29 +148,35 @@ impl Diary {
         self.generation = generation;
     }
 
-    /// The diary of one who was interrupted when the disk had done `events` operations and found the adapter in state `state`.
+    /// The same when operations are counted anew from the `events`-th: what was promised by then holds from the start.
+    pub fn forgets_time(&self, events: usize) -> Diary {
+        let mut calls = self.calls.clone();
+        for call in &mut calls {
+            call.events = (0, if call.events.1 <= events { 0 } else { usize::MAX });
+        }
+        Diary { calls, ..self.clone() }
+    }
+
+    /// The diary of one who was interrupted when the disk had done `events` operations, and finds the adapter in state `state`
+    /// of `generation`.
     pub fn interrupted(&self, events: usize, state: usize, generation: u64) -> Diary {
-        let mut calls: Vec<Call> = self.calls.iter().filter(|c| c.events.0 <= events).cloned().collect();
+        let mut calls: Vec<Call> = self.calls.iter().filter(|c| c.events.0 <= events && c.states.0 <= state).cloned().collect();
         for call in &mut calls {
             call.states.1 = call.states.1.min(state);
             if call.events.1 > events {
                 (call.events.1, call.generations.1, call.durable) = (usize::MAX, generation, false);
             }
         }
-        let next_row = self.next_row;
-        Diary { states: self.states[..=state].to_vec(), calls, acts: Vec::new(), next_row, generation, ..self.clone() }
+        let states = self.states[..=state].to_vec();
+        let newest = states.iter().filter_map(|s| s.rows.keys().next_back()).max().copied().unwrap_or(0);
+        let next_row = self.first_row.max(newest + 1);
+        Diary { states, calls, acts: Vec::new(), checkpoints: Vec::new(), next_row, generation, ..self.clone() }
     }
 }
 
 fn state_of(rows: Rows, dim: usize) -> Arc<State> {
     let all: Vec<Row> = rows.values().map(|k| k.row.clone()).collect();
-    Arc::new(State { sums: sums(&all, dim), rows })
-}
-
-/// The blocks of `state` with one row more.
-pub fn sums_with(state: &State, more: &Row, dim: usize) -> Sums {
-    let rows: Vec<Row> = state.rows.values().map(|k| k.row.clone()).chain([more.clone()]).collect();
-    sums(&rows, dim)
+    Arc::new(State { sums: sums(&all, dim), rows, with_more: OnceLock::new() })
 }
 
 /// Somebody who calls the adapter and writes down first what it will do.
@@ -154,6 +184,8 @@ pub struct Life {
     pub disk: Disk,
     pub adapter: Option<Adapter>,
     pub diary: Diary,
+    /// Chunks that were damaged when it was opened.
+    pub damaged_chunks: u64,
 }
 
 impl Life {
@@ -187,7 +219,9 @@ impl Life {
     pub fn open(&mut self) -> Result<()> {
         self.adapter = None;
         self.diary.begin("open".into(), self.disk.operations(), Vec::new());
-        self.adapter = Some(self.disk.open(Access::Write)?);
+        let adapter = self.disk.open(Access::Write)?;
+        self.damaged_chunks += adapter.damaged_chunks();
+        self.adapter = Some(adapter);
         self.note(true);
         Ok(())
     }
@@ -322,7 +356,7 @@ impl Life {
         steps.push(rows);
         self.diary.acts.clear();
         self.diary.checkpoints.clear();
-        self.call(format!("forget {class} hard"), steps, |adapter| adapter.forget_hard(&class).map(|_| true))
+        self.call("forget hard".into(), steps, |adapter| adapter.forget_hard(&class).map(|_| true))
     }
 
     /// Goes back to the older one of the two checkpoints that stand.
@@ -333,7 +367,7 @@ impl Life {
         let rows = self.diary.states[state].rows.clone();
         self.diary.acts.clear();
         self.diary.checkpoints.clear();
-        self.call(format!("roll back to {generation}"), vec![rows], |a| a.roll_back(generation, incarnation).map(|_| true))
+        self.call("roll back".into(), vec![rows], |a| a.roll_back(generation, incarnation).map(|_| true))
     }
 
     pub fn compact(&mut self) -> Result<()> {

@@ -89,12 +89,15 @@ impl Fault {
 struct Inner {
     image: Snapshot,
     events: Vec<Event>,
+    /// Operations tried, those that failed among them.
+    tried: usize,
     reads: usize,
     /// The bytes that were read: file and range.
     ranges: Option<Vec<(usize, Range<usize>)>>,
     change_fault: Option<Fault>,
     read_fault: Option<Fault>,
     failed: bool,
+    read_failed: bool,
     after_failure: usize,
 }
 
@@ -116,6 +119,13 @@ impl Disk {
 
     pub fn at(image: Snapshot) -> Disk {
         Disk(Arc::new(Mutex::new(Inner { image, ..Inner::default() })))
+    }
+
+    /// A disk on which `events` led to `image`; what happens from now on is added to them.
+    pub fn after(image: Snapshot, events: &[Event]) -> Disk {
+        let disk = Disk::at(image);
+        disk.inner().events = events.to_vec();
+        disk
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -141,6 +151,7 @@ impl Disk {
         Adapter::open_in(self.folder(), access)
     }
 
+    /// Operations that were done.
     pub fn operations(&self) -> usize {
         self.inner().events.len()
     }
@@ -159,7 +170,14 @@ impl Disk {
     }
 
     pub fn failed(&self) -> bool {
-        self.inner().failed
+        let inner = self.inner();
+        inner.failed || inner.read_failed
+    }
+
+    /// From now on nothing fails.
+    pub fn heal(&self) {
+        let mut inner = self.inner();
+        (inner.change_fault, inner.read_fault) = (None, None);
     }
 
     /// Writes and syncs of files tried after the failure.
@@ -193,32 +211,30 @@ impl Inner {
     fn operate(&mut self, event: Event) -> Result<()> {
         let of_file = matches!(event, Event::Write { .. } | Event::Sync { .. });
         self.after_failure += usize::from(self.failed && of_file);
-        let fails = self.change_fault.filter(|fault| fault.hits(self.events.len()));
-        match (&event, fails) {
-            (Event::Write { file, offset, bytes }, Some(_)) => self.image.files[*file].write(*offset, &bytes[..bytes.len() / 2]),
-            (_, Some(_)) => {}
-            (event, None) => self.image.play(event),
-        }
-        self.events.push(event);
-        match fails {
-            None => Ok(()),
-            Some(fault) => {
-                self.failed = true;
-                Err(fault.error("write"))
+        let fails = self.change_fault.filter(|fault| fault.hits(self.tried));
+        self.tried += 1;
+        let done = match (event, fails) {
+            (event, None) => Some(event),
+            (Event::Write { file, offset, mut bytes }, Some(_)) => {
+                bytes.truncate(bytes.len() / 2);
+                Some(Event::Write { file, offset, bytes })
             }
+            (_, Some(_)) => None,
+        };
+        if let Some(event) = done {
+            self.image.play(&event);
+            self.events.push(event);
         }
+        self.failed |= fails.is_some();
+        fails.map_or(Ok(()), |fault| Err(fault.error("write")))
     }
 
     /// Counts an operation that only reads; an error when it is one that fails.
     fn look(&mut self) -> Result<()> {
         self.reads += 1;
-        match self.read_fault.filter(|fault| fault.hits(self.reads - 1)) {
-            None => Ok(()),
-            Some(fault) => {
-                self.failed = true;
-                Err(fault.error("read"))
-            }
-        }
+        let fails = self.read_fault.filter(|fault| fault.hits(self.reads - 1));
+        self.read_failed |= fails.is_some();
+        fails.map_or(Ok(()), |fault| Err(fault.error("read")))
     }
 }
 

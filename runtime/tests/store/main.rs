@@ -1,5 +1,6 @@
 //! The adapter on disk, from outside: what was acknowledged is there after every fault, and nothing else is.
 
+mod again;
 mod committed;
 mod corrected;
 mod crash;
@@ -9,6 +10,7 @@ mod damage_state;
 mod diary;
 mod disk;
 mod exhaust;
+mod fail;
 mod faults;
 mod forget;
 mod golden;
@@ -17,6 +19,7 @@ mod pages;
 mod random_life;
 mod refused;
 mod relabel;
+mod replay;
 mod rewrite;
 mod salvage;
 mod script;

@@ -31,6 +31,7 @@ pub struct Start {
 /// A phase that was lived: with what it began, what it did and what the diary says.
 pub struct Lived {
     pub name: String,
+    pub script: fn(&mut Life) -> Result<()>,
     pub start: Start,
     pub life: Life,
 }
@@ -44,7 +45,7 @@ impl Phase {
     pub fn live(&self, start: &Start, of: &str) -> Lived {
         let mut life = start.life();
         (self.script)(&mut life).unwrap_or_else(|e| panic!("{of}, {}: {e}", self.name));
-        Lived { name: format!("{of}: {}", self.name), start: start.clone(), life }
+        Lived { name: format!("{of}: {}", self.name), script: self.script, start: start.clone(), life }
     }
 }
 
@@ -54,7 +55,7 @@ impl Start {
     }
 
     pub fn life(&self) -> Life {
-        Life { disk: Disk::at(self.image.clone()), adapter: None, diary: self.diary.clone() }
+        Life { disk: Disk::at(self.image.clone()), adapter: None, diary: self.diary.clone(), damaged_chunks: 0 }
     }
 }
 

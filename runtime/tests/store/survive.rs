@@ -6,7 +6,7 @@ use wheatear::ErrorKind;
 use wheatear::store::pack::unpack;
 use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
 
-use crate::diary::{BITS, Diary, State, Sums, sums_with};
+use crate::diary::{BITS, Diary, State, Sums};
 use crate::disk::Disk;
 use crate::pages::Snapshot;
 use crate::world::{Row, batch, held, row, sums_of, teach};
@@ -29,9 +29,9 @@ pub struct Expected<'a> {
     pub creating: Option<Header>,
 }
 
-type Check<T> = Result<T, String>;
+pub type Check<T> = Result<T, String>;
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Check<()> {
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Check<()> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
@@ -111,12 +111,12 @@ impl Expected<'_> {
         let batch = wheatear::store::Batch { origin: writer.origin(), ..batch(0, false) };
         let ack = teach(writer, &batch, std::slice::from_ref(&more), Durability::Now).map_err(|e| format!("teaching on: {e}"))?;
         ensure(ack.durable && !state.rows.contains_key(&ack.first_row), || format!("{ack:?}"))?;
-        let after = sums_with(state, &more, self.diary.dim);
-        ensure(sums_of(writer) == after, || "teaching on gave other statistics".into())?;
+        let after = state.sums_with(&more, self.diary.dim);
+        ensure(sums_of(writer) == *after, || "teaching on gave other statistics".into())?;
         let seen = look(writer)?;
         for access in [Access::Read, Access::Write] {
             let again = disk.open(access).map_err(|e| format!("opening again ({access:?}): {e}"))?;
-            ensure(sums_of(&again) == after, || format!("after teaching on and opening ({access:?}): {}", counts(&again)))?;
+            ensure(sums_of(&again) == *after, || format!("after teaching on and opening ({access:?}): {}", counts(&again)))?;
             ensure(again.recovery() == Recovery::Clean && again.damaged_chunks() == 0, || "not clean after teaching on".into())?;
             ensure(look(&again)? == seen, || "other rows after teaching on".into())?;
         }

@@ -1,10 +1,11 @@
 //! Labels taken back: exactly, to the stated horizon, and not a row beyond it.
 
 use wheatear::ErrorKind;
-use wheatear::store::{Batch, Durability};
+use wheatear::store::{Batch, Creation, Durability};
+use wheatear::units::Moment;
 
 use crate::corrected::{BITS, DIM, Life};
-use crate::world::{ORIGIN, Row, batch, labels, row, rows, teach};
+use crate::world::{ORIGIN, Row, batch, bulky, creation, labels, row, rows, teach};
 
 fn undo(life: &mut Life, labels: usize, rows: u64) {
     let (undone, ack) = life.adapter.undo(labels, Durability::Now).unwrap();
@@ -207,6 +208,64 @@ fn undo_behind_a_damaged_chunk_is_refused_where_rows_of_the_label_may_have_been_
     assert_eq!((life.adapter.damaged_chunks(), life.adapter.held_rows()), (1, 1));
     assert_eq!(life.adapter.undo(1, Durability::Now).unwrap_err().kind(), ErrorKind::Limit);
     life.check("nothing is taken");
+}
+
+#[test]
+fn a_label_of_which_long_rows_were_crowded_out_of_the_horizon_is_refused_whole() {
+    let long = |ns: u64| Batch { time: Moment { monotonic_ns: ns, ..Moment::UNKNOWN }, ..bulky(20_000) };
+    for (seed, reopen) in (0..24).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut life = Life::new(Creation { seed, ..creation(DIM as u32, BITS) });
+        // One label of five rows, then three labels for which some of those five leave.
+        for n in 0..5 {
+            life.teach(&long(0), &[row(3 * n, DIM, BITS)]);
+        }
+        for n in 5..8 {
+            life.teach(&long(n), &[row(3 * n, DIM, BITS)]);
+        }
+        assert!(life.held().len() < 7, "seed {seed}");
+        undo(&mut life, 3, 3);
+        if reopen {
+            life.reopen();
+        }
+        let held = life.held().len();
+        let result = life.adapter.undo(1, Durability::Now);
+        assert_eq!(result.err().map(|e| e.kind()), Some(ErrorKind::Limit), "seed {seed}, {held} of five held, reopened: {reopen}");
+        life.check("refused");
+    }
+}
+
+#[test]
+fn short_rows_that_left_for_long_ones_are_missed_when_the_long_ones_were_taken_back() {
+    let long = |ns: u64, len| Batch { time: Moment { monotonic_ns: ns, ..Moment::UNKNOWN }, ..bulky(len) };
+    let of = |class: &str, n| Row { labels: labels(&[class], &[]), ..row(n, DIM, BITS) };
+    let begun = || {
+        let mut life = Life::new(Creation { undo_rows: 8, ..creation(DIM as u32, BITS) });
+        life.live(&(0..5).map(|n| of("wren", n)).collect::<Vec<_>>());
+        for (n, class) in (6..).zip(["robin", "jay", "a b/c"]) {
+            life.teach(&long(n, 30_000), &[of(class, n)]);
+        }
+        life
+    };
+    // Just so long that some of the five leave for it.
+    let lives = (36_000..39_000).step_by(60).map(|len| {
+        let mut life = begun();
+        life.teach(&long(9, len), &[of("owl", 9)]);
+        life
+    });
+    let mut tried = 0;
+    for mut life in lives.filter(|life| (6..9).contains(&life.held().len())) {
+        tried += 1;
+        (0..4).for_each(|_| undo(&mut life, 1, 1));
+        assert!((1..5).contains(&life.held().len()), "some of the five are left: {:?}", life.held().keys());
+        life.reopen();
+        for reopened in 0..2 {
+            assert_eq!(life.adapter.undo(1, Durability::Now).unwrap_err().kind(), ErrorKind::Limit, "reopened {reopened} times more");
+            life.adapter.checkpoint().unwrap();
+            life.reopen();
+        }
+        life.check("refused");
+    }
+    assert!(tried > 1);
 }
 
 #[test]

@@ -106,7 +106,9 @@ fn damage_that_opening_forgives_is_found() {
         // A chunk that nothing needs any more.
         if slot != open && verify(&damaged).unwrap().damaged_chunks == 0 {
             let seen = forgiven(&image, "chunks", slot * CHUNK + 700, &taught);
-            assert!(seen.findings[0].what.contains("not what its seal says"), "{seen:?}");
+            let found = &seen.findings[0];
+            assert!(found.what.contains("not what its seal says") || found.what.contains("whose rows have left"), "{seen:?}");
+            assert_eq!(found.means, "nothing is lost");
             dead += 1;
         }
     }

@@ -70,7 +70,7 @@ fn an_adapter_goes_on_learning_when_the_disk_has_become_full() {
         \"$0\" teach \"$2\" --backbone \"$3\" --adapter \"$1/adapter\" >&2
         \"$0\" classify \"$2/Violin\" --backbone \"$3\" --adapter \"$1/adapter\" --format csv --out \"$1/out\" && exit 97 || echo \"out $?\" >&2
         \"$0\" inspect --json \"$1/adapter\"";
-    let Some(ran) = on_small_disk("48m", script, &sounds, &aisfx()) else { return };
+    let Some(ran) = on_small_disk("64m", script, &sounds, &aisfx()) else { return };
     let ran = ran.ok();
     let rows = |i: usize| ran.json()["classes"][i]["rows"].as_u64().unwrap();
     assert!(rows(0) >= 3 && rows(1) >= 3, "{ran:?}");

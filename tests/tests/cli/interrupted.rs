@@ -87,6 +87,8 @@ fn while_one_teaches_another_is_told_to_wait_and_readers_are_served() {
     stopped.teach().fails(8, &["adapter"]);
     let heard = run!("classify", notes("Church Organ")[0], "--backbone", aisfx(), "--adapter", stopped.adapter(), "--json").ok().json();
     assert_eq!(heard[0]["ranked"][0][0].as_str(), Some("Cello"), "classes are taught in order: it knows only this one yet");
+    run!("verify", stopped.adapter()).ok();
+    run!("undo", stopped.adapter()).fails(8, &["adapter"]);
     stopped.signal("-CONT");
     assert!(stopped.child.wait().unwrap().success());
     assert_eq!(inspect(&stopped.adapter())["generation"].as_u64(), Some(SOUNDS));

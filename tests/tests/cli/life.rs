@@ -48,6 +48,7 @@ fn what_is_known_is_not_learned_twice_and_only_an_added_file_is() {
     put_instruments(&sounds, &INSTRUMENTS, 0, 3);
     let first = teach(&sounds, &adapter, "2").ok().json();
     assert_eq!((first["sounds"].as_u64(), first["already_known"].as_u64()), (Some(9), Some(0)));
+    assert_eq!((first["durability"].as_str(), first["durable"].as_bool()), (Some("chunk"), Some(true)));
     let (before, rows) = (digest(&adapter), inspect(&adapter)["rows"].as_u64().unwrap());
 
     let again = teach(&sounds, &adapter, "2").ok().json();
@@ -58,7 +59,8 @@ fn what_is_known_is_not_learned_twice_and_only_an_added_file_is() {
     // A copy under another name is the same recording; another note is new.
     std::fs::copy(&notes("Violin")[0], sounds.join("Violin/copy.wav")).unwrap();
     put(&sounds.join("Violin"), &notes("Violin")[3..4]);
-    let more = teach(&sounds, &adapter, "2").ok().json();
+    let more = run!("teach", sounds, "--backbone", aisfx(), "--adapter", adapter, "--durability", "label", "--json").ok().json();
+    assert_eq!((more["durability"].as_str(), more["durable"].as_bool()), (Some("label"), Some(true)));
     assert_eq!((more["sounds"].as_u64(), more["already_known"].as_u64()), (Some(1), Some(10)));
     assert_eq!(more["rows_by_class"].as_object().unwrap().keys().collect::<Vec<_>>(), ["Violin"]);
     assert_eq!(inspect(&adapter)["rows"].as_u64().unwrap(), rows + more["rows"].as_u64().unwrap());

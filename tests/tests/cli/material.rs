@@ -80,6 +80,73 @@ pub fn taught() -> &'static Taught {
     })
 }
 
+/// An adapter with room for fewer rows than it was taught, so that some have left replay; taught once for all tests, which
+/// copy it.
+pub fn crowded() -> &'static Path {
+    static CROWDED: OnceLock<TempDir> = OnceLock::new();
+    let folder = CROWDED.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (adapter, sounds) = (folder.path().join("adapter"), taught().sounds());
+        run!("teach", sounds, "--backbone", aisfx(), "--adapter", adapter, "--replay-rows", "32").ok();
+        folder
+    });
+    folder.path()
+}
+
+/// A copy of the adapter in `folder`, to be changed.
+pub struct Copy {
+    folder: TempDir,
+}
+
+impl Copy {
+    pub fn of(adapter: &Path) -> Copy {
+        let copy = Copy { folder: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(copy.adapter()).unwrap();
+        for entry in std::fs::read_dir(adapter).unwrap().map(|e| e.unwrap()) {
+            std::fs::copy(entry.path(), copy.adapter().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
+    pub fn of_taught() -> Copy {
+        Copy::of(&taught().adapter())
+    }
+
+    pub fn of_crowded() -> Copy {
+        Copy::of(&crowded().join("adapter"))
+    }
+
+    pub fn adapter(&self) -> PathBuf {
+        self.folder.path().join("adapter")
+    }
+
+    /// A place beside it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Teaches it notes `first..last` of an instrument.
+    pub fn teach(&self, instrument: &str, first: usize, last: usize) -> Value {
+        let sounds = self.beside(&format!("{instrument} {first}-{last}"));
+        put(&sounds.join(instrument), &notes(instrument)[first..last]);
+        run!("teach", sounds, "--backbone", aisfx(), "--adapter", self.adapter(), "--json").ok().json()
+    }
+
+    /// Its files with their bytes.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let entries = std::fs::read_dir(self.adapter()).unwrap().map(|e| e.unwrap());
+        entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
+    }
+}
+
+/// `wheatear inspect --rows --json`, without where the rows lie.
+pub fn held(adapter: &Path) -> Vec<Value> {
+    let mut listed = run!("inspect", adapter, "--rows", "--json").ok().json();
+    let rows = listed["rows"].as_array_mut().unwrap();
+    rows.iter_mut().for_each(|r| drop(r.as_object_mut().unwrap().remove("chunk")));
+    std::mem::take(rows)
+}
+
 /// `wheatear inspect --json`.
 pub fn inspect(adapter: &Path) -> Value {
     run!("inspect", adapter, "--json").ok().json()

@@ -14,6 +14,7 @@ use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
+use crate::opened::open;
 use crate::output::print;
 use crate::sounds::sounds_in;
 use format::{Format, Heard, Made, Window};
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { args.format };
     let files = files(&args.paths)?;
     let manifest = backbone.manifest()?;
-    let adapter = Adapter::open(&adapter, Access::Read)?;
+    let adapter = open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
     let head = solve(&adapter, args.head.map(SolvedHead::from).or(config.classify.head).unwrap_or(SolvedHead::Slda))?;

@@ -15,13 +15,15 @@ use serde::Serialize;
 use wheatear::backbone::manifest::Manifest;
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::Origin;
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, Tally};
+use wheatear::store::{Adapter, Batch, Creation, Durability, NewRow};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, embed_files, hinted, latent_of, progress, silence_peak};
-use crate::output::print;
-use plan::{Clips, Lost, Planned, Taught, WhatItIs, is_free, name};
+use crate::opened::{Found, reading, tell_size};
+use crate::output::{counted, print_facts};
+use crate::tally::{ClassRows, line, list};
+use plan::{Clips, Lost, Planned, Taught, WhatItIs, is_free};
 use windows::{Cut, Given, given_to};
 
 /// Make an adapter for another backbone of what one has learned, from the clips that were kept
@@ -69,16 +71,13 @@ struct Rebased {
     unlabelled_windows: u64,
     /// Clips that could not be used.
     unusable: Vec<String>,
-    classes: Vec<Class>,
+    /// Rows by class that the old adapter's statistics count, and those that the new one's do.
+    before: Vec<ClassRows>,
+    now: Vec<ClassRows>,
     lost: Lost,
-}
-
-/// Rows of a class, as the statistics of the two adapters count them.
-#[derive(Debug, Serialize)]
-struct Class {
-    name: String,
-    before: u64,
-    now: u64,
+    /// What opening the old adapter found.
+    #[serde(flatten)]
+    found: Option<Found>,
 }
 
 /// Runs `wheatear rebase`.
@@ -89,12 +88,15 @@ struct Class {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let backbone = args.backbone.choose(&config)?;
-    let old = Adapter::open(&args.adapter, Access::Read)?;
+    let (old, device, taught, old_manifest, found) = reading(&args.adapter, |old| {
+        let facts = (old.header().creation.clone(), old.origin().device);
+        Ok((facts.0, facts.1, Taught::read(old)?, old_manifest(args, old)?, Found::of(old)))
+    })?;
     let manifest = backbone.manifest()?;
-    let bits = args.latent_bits.unwrap_or(old.header().creation.bits);
+    let bits = args.latent_bits.unwrap_or(old.bits);
     let quantiser = Quantiser::from_manifest(&manifest, Some(bits))?;
     let space = SpaceId::of(&manifest, Some(bits))?;
-    if space == old.header().creation.space {
+    if space == old.space {
         return Err(Error::new(ErrorKind::Input, "the adapter is of this backbone's space already")
             .at(args.adapter.display())
             .cure("use it as it is, or name another backbone")
@@ -106,18 +108,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .cure("choose another folder, or remove this one")
             .into());
     }
-    let taught = Taught::read(&old)?;
-    let before = taught.counted().clone();
-    let old_manifest = old_manifest(args, &old)?;
     if taught.needs_windows() && old_manifest.is_none() {
         return Err(Error::new(ErrorKind::Missing, "the backbone that the adapter was taught with is not where it was")
             .at(args.adapter.display())
-            .expected(format!("{}: its windows tell which part of a recording is what", old.header().creation.backbone))
+            .expected(format!("{}: its windows tell which part of a recording is what", old.backbone))
             .cure("name its folder, of which the manifest suffices: --from FOLDER")
             .into());
     }
+    let before = list(taught.counted());
     let (planned, lost) = taught.plan(&Clips::find(&args.clips)?, old_manifest.as_ref())?;
-    let mut done = Rebased { from: args.adapter.clone(), lost, ..Rebased::default() };
+    let mut done = Rebased { from: args.adapter.clone(), before, lost, found: Some(found), ..Rebased::default() };
     if planned.is_empty() {
         return Err(Error::new(ErrorKind::Input, "no recording that the adapter was taught is among the clips")
             .at(args.clips.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "))
@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     if !done.lost.is_empty() && !args.yes {
-        tell(args, &done)?;
+        print_facts(args.json, &done, text)?;
         return Err(Error::new(ErrorKind::Input, "not all that was learned can be computed again: what is listed above would be lost")
             .at(args.adapter.display())
             .expected("--yes")
@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     backbone.check()?;
-    let origin = Origin { device: old.origin().device, incarnation: u64::from_le_bytes(clock::random_bytes()?) };
+    let origin = Origin { device, incarnation: u64::from_le_bytes(clock::random_bytes()?) };
     let creation = Creation {
         space,
         backbone: manifest.name.clone(),
@@ -143,8 +143,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         scale: quantiser.scale().to_vec(),
         origin,
         created: clock::now(),
-        ..old.header().creation.clone()
+        ..old
     };
+    tell_size(&creation)?;
     let was_there = args.out.is_dir();
     let mut adapter = Adapter::create(&args.out, creation, clock::random_bytes()?)?;
     let cut = old_manifest.as_ref().map(cut);
@@ -157,8 +158,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     backbone.remember(&args.out);
     done.adapter = Some(args.out.clone());
-    done.classes = classes(&before, &adapter.tally());
-    tell(args, &done)?;
+    done.now = list(&adapter.tally());
+    print_facts(args.json, &done, text)?;
     match done.unusable.len() {
         0 => Ok(()),
         n => Err(Error::new(ErrorKind::Input, format!("{n} clips could not be used, the others are learned")).at(&done.unusable[0]).into()),
@@ -306,36 +307,32 @@ impl Windows {
     }
 }
 
-fn classes(before: &Tally, now: &Tally) -> Vec<Class> {
-    let mut all: Tally = before.clone();
-    all.extend(now.iter().map(|(class, n)| (class.clone(), *n)));
-    let rows = |tally: &Tally, class| tally.get(class).copied().unwrap_or(0);
-    all.keys().map(|class| Class { name: name(class.as_ref()), before: rows(before, class), now: rows(now, class) }).collect()
-}
-
-fn tell(args: &Args, done: &Rebased) -> anyhow::Result<()> {
-    if args.json { print(&format!("{}\n", serde_json::to_string_pretty(done)?)) } else { print(&text(done)) }
-}
-
 fn text(done: &Rebased) -> String {
     let mut text = match &done.adapter {
-        Some(adapter) => format!("{}: learned {} rows of {} recordings again\n", adapter.display(), done.rows, done.recordings),
+        Some(adapter) => {
+            let (rows, recordings) = (counted(done.rows, "row"), counted(done.recordings, "recording"));
+            format!("{}: learned {rows} of {recordings} again\n", adapter.display())
+        }
         None => format!("{}: nothing made\n", done.from.display()),
     };
-    let width = done.classes.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
-    done.classes.iter().for_each(|c| text += &format!("  {:<width$} {:>6} rows before {:>6} now\n", c.name, c.before, c.now));
-    let mut fact = |n: u64, what: &str| {
+    text += &format!("rows before: {}\n", line(&done.before));
+    if done.adapter.is_some() {
+        text += &format!("rows now: {}\n", line(&done.now));
+    }
+    let mut fact = |n: u64, what: &str, said: &str| {
         if n > 0 {
-            text += &format!("  {n} {what}\n");
+            text += &format!("{} {said}\n", counted(n, what));
         }
     };
-    fact(done.silent_windows, "silent windows left out");
-    fact(done.unlabelled_windows, "windows left out between rows that are different things");
+    fact(done.silent_windows, "silent window", "left out");
+    fact(done.unlabelled_windows, "window", "between rows that are different things left out");
     let lost = &done.lost;
-    fact(lost.live_rows, "rows of live sound have no clip");
-    fact(lost.recordings_without_clip, "recordings have no clip here");
-    fact(lost.recordings_without_label, "recordings have a clip, and nothing tells any more what they are");
-    lost.rows.iter().for_each(|l| text += &format!("  cannot be computed again: {} rows of {}\n", l.rows, l.class));
-    done.unusable.iter().for_each(|u| text += &format!("  could not be used: {u}\n"));
+    fact(lost.live_rows, "row", "of live sound without a clip");
+    fact(lost.recordings_without_clip, "recording", "without a clip in these folders");
+    fact(lost.recordings_without_label, "recording", "with a clip, of which nothing tells any more what it is");
+    if !lost.rows.is_empty() {
+        text += &format!("rows that cannot be computed again: {}\n", line(&lost.rows));
+    }
+    done.unusable.iter().for_each(|u| text += &format!("could not be used: {u}\n"));
     text
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use wheatear::Result;
 use wheatear::backbone::manifest::Manifest;
 use wheatear::learn::{ClassName, LabelSet};
+use wheatear::store::tally::fewer;
 use wheatear::store::{Adapter, RowFlags, Tally};
 use wheatear::units::Moment;
 
@@ -16,6 +17,7 @@ use super::windows::{Given, OldRow, is_uniform};
 use crate::embed::progress;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::sounds_in;
+use crate::tally::{ClassRows, list};
 
 /// A recording to be learned again.
 pub struct Planned {
@@ -39,22 +41,13 @@ pub enum WhatItIs {
 #[derive(Debug, Default, Serialize)]
 pub struct Lost {
     /// Rows by class that the statistics count.
-    pub rows: Vec<LostRows>,
+    pub rows: Vec<ClassRows>,
     /// Held rows of live sound, of which there is no clip.
     pub live_rows: u64,
     /// Recordings whose clip was not found.
     pub recordings_without_clip: u64,
     /// Recordings whose clip is there and of which nothing tells any more what they are.
     pub recordings_without_label: u64,
-}
-
-/// Rows of a class.
-#[derive(Debug, Serialize)]
-pub struct LostRows {
-    /// Its name.
-    pub class: String,
-    /// How many.
-    pub rows: u64,
 }
 
 impl Lost {
@@ -165,18 +158,8 @@ impl Taught {
             };
             planned.push(Planned { clip: clip.clone(), source, given });
         }
-        let gone = self.counted.iter().map(|(class, n)| (class, n.saturating_sub(again.get(class).copied().unwrap_or(0))));
-        lost.rows = gone.filter(|(_, rows)| *rows > 0).map(|(class, rows)| LostRows { class: name(class.as_ref()), rows }).collect();
+        lost.rows = list(&fewer(&self.counted, &again));
         Ok((planned, lost))
-    }
-}
-
-/// A class for a person.
-pub fn name(class: Option<&ClassName>) -> String {
-    match class {
-        None => "(background)".to_owned(),
-        Some(class) if class.is_retired() => "(a forgotten class)".to_owned(),
-        Some(class) => class.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! and SHA-256, and kept under `target/assets`.
 
 mod assets;
+mod bench;
 mod cache;
 mod check;
 mod demo;
@@ -61,6 +62,11 @@ enum Task {
     },
     /// A power cut at every moment of long lives of an adapter, and every single bit of one flipped
     Crash,
+    /// Measure the runtime beside others
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -77,6 +83,7 @@ fn main() -> ExitCode {
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),
+        Task::Bench { what } => bench::run(&what).map(|()| true),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };

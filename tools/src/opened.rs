@@ -1,0 +1,67 @@
+//! Opening an adapter for a command: what had to be rolled back and what is damaged is told, on standard error and in every
+//! result.
+
+use std::path::Path;
+
+use serde::Serialize;
+use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
+use wheatear::{ErrorKind, Result};
+
+/// A reader tries this often when the writer beside it takes a chunk away.
+const READ_ATTEMPTS: usize = 5;
+
+/// What opening found, as part of a result.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    recovery: String,
+    damaged_chunks: u64,
+}
+
+impl Found {
+    /// What opening `adapter` found.
+    pub fn of(adapter: &Adapter) -> Found {
+        Found { recovery: adapter.recovery().to_string(), damaged_chunks: adapter.damaged_chunks() }
+    }
+}
+
+/// Opens the adapter in `folder`, and warns of what had to be rolled back; of damaged chunks the store warns itself.
+///
+/// # Errors
+/// As [`Adapter::open`].
+pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
+    let adapter = Adapter::open(folder, access)?;
+    if adapter.recovery() != Recovery::Clean {
+        log::warn!("{}: {}", folder.display(), adapter.recovery());
+    }
+    Ok(adapter)
+}
+
+/// Opens the adapter in `folder` for reading and lets `read` read it; again when its writer was in the way.
+///
+/// # Errors
+/// As [`Adapter::open`], and those of `read`.
+pub fn reading<T>(folder: &Path, mut read: impl FnMut(&Adapter) -> Result<T>) -> Result<T> {
+    for _ in 1..READ_ATTEMPTS {
+        match open(folder, Access::Read).and_then(|adapter| read(&adapter)) {
+            Err(e) if e.kind() == ErrorKind::Busy => log::debug!("{e}"),
+            done => return done,
+        }
+    }
+    read(&open(folder, Access::Read)?)
+}
+
+/// Says how much disk a new adapter of `creation` takes.
+///
+/// # Errors
+/// As [`Header::new`].
+pub fn tell_size(creation: &Creation) -> Result<()> {
+    let header = Header::new(creation.clone(), [0; 16])?;
+    let disk = (header.chunk_file_len_bytes() + header.state_file_len_bytes()) as f64 / f64::from(1 << 20);
+    eprintln!("new adapter: {disk:.1} MiB of disk, taken now and never more");
+    Ok(())
+}
+
+/// How a commit is told: the generation, and whether it survives a power cut.
+pub fn acknowledged(generation: u64, durable: bool) -> String {
+    format!("generation {generation}, {}", if durable { "durable" } else { "not durable yet" })
+}

@@ -1,0 +1,60 @@
+//! `wheatear undo`: takes back the last labels. The statistics lose exactly what they had gained.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use wheatear::store::tally::fewer;
+use wheatear::store::{Access, Durability};
+
+use crate::opened::{Found, acknowledged, open};
+use crate::output::{counted, print_facts};
+use crate::tally::{ClassRows, line, list};
+
+/// Take back the last labels, exactly: a recording each
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Adapter
+    adapter: PathBuf,
+    /// How many labels
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    labels: u32,
+    /// Result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Undone<'a> {
+    adapter: &'a PathBuf,
+    labels: u32,
+    rows: u64,
+    rows_by_class: Vec<ClassRows>,
+    generation: u64,
+    durable: bool,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// Runs `wheatear undo`.
+///
+/// # Errors
+/// `Input` when there are not so many labels, `Limit` when one reaches behind the undo horizon; those of opening and writing.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let mut adapter = open(&args.adapter, Access::Write)?;
+    let before = adapter.tally();
+    let (rows, ack) = adapter.undo(args.labels as usize, Durability::Now)?;
+    let undone = Undone {
+        adapter: &args.adapter,
+        labels: args.labels,
+        rows,
+        rows_by_class: list(&fewer(&before, &adapter.tally())),
+        generation: ack.generation,
+        durable: ack.durable,
+        found: Found::of(&adapter),
+    };
+    print_facts(args.json, &undone, |u| {
+        let (rows, done) = (counted(u.rows, "row"), acknowledged(u.generation, u.durable));
+        format!("took back {rows} ({}); {done}\n", line(&u.rows_by_class))
+    })
+}
