@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wheatear::backbone::manifest::{Manifest, Normalise};
 use wheatear::backbone::session::SessionOptions;
 use wheatear::config::Config;
+use wheatear::latent::Quantiser;
 use wheatear::pipeline::{Embedder, FileSummary, Window};
 use wheatear::{Error, ErrorKind, Result};
 
@@ -32,6 +33,20 @@ pub struct BackboneArgs {
 /// File in an adapter's folder that says where its backbone was: a hint, so that `classify` need not be told. What it points
 /// to is used only when it is the adapter's backbone by its space.
 const HINT: &str = "backbone";
+
+/// Where the adapter in `adapter` was taught, if the backbone is there still.
+pub fn hinted(adapter: &Path) -> Option<PathBuf> {
+    std::fs::read_to_string(adapter.join(HINT)).ok().map(|t| PathBuf::from(t.trim_end())).filter(|p| p.exists())
+}
+
+/// Leaves the hint that is in the adapter's folder `from` in that of `to`, too.
+pub fn pass_on_hint(from: &Path, to: &Path) {
+    if let Ok(hint) = std::fs::read(from.join(HINT))
+        && let Err(e) = std::fs::write(to.join(HINT), hint)
+    {
+        log::warn!("{}", Error::io("note the backbone's place in", to.join(HINT), e));
+    }
+}
 
 /// Where the configuration is.
 #[derive(Debug, Clone, ClapArgs)]
@@ -75,7 +90,7 @@ impl BackboneArgs {
     /// `Config` when nothing names a backbone.
     pub fn choose_for(&self, config: &Config, adapter: Option<&Path>) -> Result<BackboneChoice> {
         let configured = &config.backbone;
-        let hint = || std::fs::read_to_string(adapter?.join(HINT)).ok().map(|t| PathBuf::from(t.trim_end())).filter(|p| p.exists());
+        let hint = || hinted(adapter?);
         let folder = self.backbone.clone().or_else(|| configured.folder.clone()).or_else(hint).ok_or_else(|| {
             Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder in --config FILE.toml")
         })?;
@@ -156,6 +171,28 @@ pub fn silence_peak(manifest: &Manifest) -> f32 {
     match manifest.normalise {
         Normalise::Peak { floor } => floor,
         Normalise::None { .. } => 1e-3,
+    }
+}
+
+/// A window that is not silent, as it is learned.
+pub struct Latent {
+    /// Its first sample, at the backbone's rate.
+    pub start: u64,
+    /// Components that were clipped.
+    pub clipped: u32,
+    /// The latent \[D\].
+    pub latent: Vec<i8>,
+}
+
+/// Turns windows into latents, those quieter than `silence` into none.
+pub fn latent_of(quantiser: &Quantiser, silence: f32) -> impl FnMut(&Window<'_>) -> Result<Option<Latent>> + Send {
+    move |w| {
+        if w.peak < silence {
+            return Ok(None);
+        }
+        let mut latent = vec![0i8; quantiser.dim()];
+        let clipped = quantiser.quantise(w.embedding, &mut latent)?;
+        Ok(Some(Latent { start: w.start, clipped, latent }))
     }
 }
 

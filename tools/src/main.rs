@@ -16,7 +16,10 @@ mod onnx;
 mod opened;
 mod output;
 mod portable;
+mod rebase;
+mod recording;
 mod relabel;
+mod repair;
 mod rollback;
 mod sounds;
 mod tally;
@@ -51,6 +54,8 @@ enum Command {
     Verify(verify::Args),
     Dump(dump::Args),
     Load(load::Args),
+    Repair(repair::Args),
+    Rebase(Box<rebase::Args>),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -76,6 +81,8 @@ fn main() -> std::process::ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Repair(args) => repair::run(&args),
+        Command::Rebase(args) => rebase::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

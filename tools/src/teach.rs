@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use sha2::{Digest, Sha256};
 use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
-use wheatear::pipeline::Window;
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
+use crate::embed::{
+    BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
+};
 use crate::opened::{acknowledged, tell_size};
 use crate::output::print;
+use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
 
 /// Teach an adapter a folder of sounds: one sub-folder a class, or a labels.csv of lines file,class
@@ -120,18 +121,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut known = 0;
     let mut new: Vec<(Labelled, u64)> = Vec::new();
     let mut seen = HashSet::new();
-    let mut recordings: HashSet<u64> = adapter.sources().map(|s| s >> CLASS_BITS).collect();
+    let mut recordings: HashSet<u64> = adapter.sources().map(recording_in).collect();
     let mut relabelled = Vec::new();
     let bar = progress("reading", sounds.len());
     for sound in sounds {
-        let source = source_of(&sound)?;
+        let source = source_of(recording_of(&sound.path)?, &sound.class);
         bar.inc(1);
         // Two copies of one recording in a class are one recording.
         if adapter.has_source(source) || !seen.insert(source) {
             known += 1;
             continue;
         }
-        if !recordings.insert(source >> CLASS_BITS) && adapter.rows_of_unfinished(source) == 0 {
+        if !recordings.insert(recording_in(source)) && adapter.rows_of_unfinished(source) == 0 {
             let path = sound.path.display();
             relabelled.push(format!("{path} is known under another class already, and is now learned as {} too", sound.class));
         }
@@ -148,17 +149,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let silence = silence_peak(&manifest);
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
-        let latent_of = || {
-            |w: &Window<'_>| {
-                if w.peak < silence {
-                    return Ok(None);
-                }
-                let mut latent = vec![0i8; quantiser.dim()];
-                let clipped = quantiser.quantise(w.embedding, &mut latent)?;
-                Ok(Some(Latent { start: w.start, clipped, latent }))
-            }
-        };
-        embed_files(&backbone, &files, latent_of, |i, got| {
+        let latents = || latent_of(&quantiser, silence);
+        embed_files(&backbone, &files, latents, |i, got| {
             let (sound, source) = &new[i];
             bar.set_message(sound.class.to_string());
             let got = match got {
@@ -245,32 +237,6 @@ fn open_or_create(
         Err(_) if is_there() => open(),
         created => created,
     }
-}
-
-/// Digest of a recording and its class: the upper 48 bits are the recording's, the lower 16 the class's. The same bytes under
-/// another class are something new to learn, and can be told from a new recording.
-fn source_of(sound: &Labelled) -> Result<u64> {
-    let mut hash = Sha256::new();
-    let mut file = std::fs::File::open(&sound.path).map_err(|e| Error::io("open", &sound.path, e))?;
-    let mut block = vec![0u8; 1 << 16];
-    loop {
-        match std::io::Read::read(&mut file, &mut block).map_err(|e| Error::io("read", &sound.path, e))? {
-            0 => break,
-            n => hash.update(&block[..n]),
-        }
-    }
-    let first_bytes = |digest: &[u8], n: usize| digest[..n].iter().fold(0u64, |word, b| word << 8 | u64::from(*b));
-    let recording = first_bytes(&hash.finalize(), 6).max(1);
-    Ok(recording << CLASS_BITS | first_bytes(&Sha256::digest(sound.class.as_str().as_bytes()), 2))
-}
-
-const CLASS_BITS: u32 = 16;
-
-/// A window that is not silent, as it is learned.
-struct Latent {
-    start: u64,
-    clipped: u32,
-    latent: Vec<i8>,
 }
 
 fn learn(

@@ -248,7 +248,7 @@ impl Header {
                 log::warn!("one of the two copies of the adapter's header is damaged");
                 Ok(header)
             }
-            (Err(e), Err(_)) => Err(e),
+            (Err(e), Err(_)) => Err(damaged("no copy of the adapter's header is whole").found(&e).because(e)),
         }
     }
 

@@ -15,4 +15,6 @@ mod life;
 mod material;
 mod portable;
 mod portable_refused;
+mod rebase;
+mod repair;
 mod verify;

@@ -127,7 +127,7 @@ pub struct Skipped {
 }
 
 /// Rows of one class; one of several classes counts in each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassRows {
     /// The class; none for background.
     pub class: Option<ClassName>,
@@ -163,6 +163,7 @@ pub struct SalvageReport {
     /// Everything that is damaged.
     pub damage: Vec<Damage>,
     /// Rows by class.
+    #[serde(skip)]
     pub rows: Vec<ClassRows>,
     /// Rows that the statistics count.
     pub counted_rows: u64,
