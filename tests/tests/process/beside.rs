@@ -44,7 +44,7 @@ fn readers_beside_a_writing_process_see_what_was_taught_until_one_moment() {
         next.learn(1);
         moments.push(next);
         let learn = format!("learn {} 1 {}", step + 1, [8, 7_000, 300][step as usize % 3]);
-        let also = (step % 16 == 15).then(|| if step % 80 == 79 { "compact" } else { "checkpoint" });
+        let also = (step % 16 == 15).then_some(if step % 80 == 79 { "compact" } else { "checkpoint" });
         other.tell(&learn);
         also.into_iter().for_each(|word| other.tell(word));
         // While it is at it.
