@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunks::Position;
-use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
+use super::frame::{FRAME_LEN_BYTES, Kind, body_len_bytes, crc64, frame_postcard, unframe_postcard};
 use super::header::{Header, UNIT_LEN_BYTES};
 use super::storage::Storage;
 use super::v1;
@@ -134,14 +134,16 @@ impl StateFile {
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
         let (mut roots, mut unreadable) = (Vec::new(), None);
-        let mut slot_bytes = vec![0u8; header.slot_len_bytes as usize];
         for slot in 0..header.slots {
-            // A root that cannot be read is as good as none: each of the newest two can be opened from.
-            if let Err(e) = state.storage.read_at(u64::from(slot) * slot_len, &mut slot_bytes) {
-                log::warn!("{e}");
-                unreadable = Some(e);
-                continue;
-            }
+            let slot_bytes = match state.frame_in(slot) {
+                Ok(bytes) => bytes,
+                // A root that cannot be read is as good as none: each of the newest two can be opened from.
+                Err(e) => {
+                    log::warn!("{e}");
+                    unreadable = Some(e);
+                    continue;
+                }
+            };
             let root = match header.format {
                 1 => unframe_postcard::<v1::Root>(&slot_bytes, Kind::Root).map(|r| r.into_root(u64::from(header.chunks))),
                 _ => unframe_postcard::<Root>(&slot_bytes, Kind::Root),
@@ -169,6 +171,17 @@ impl StateFile {
             Some(e) if state.kept.is_empty() && header.epoch > 0 => Err(e),
             _ => Ok(state),
         }
+    }
+
+    /// The bytes of the frame in a slot, or as much of it as fits.
+    fn frame_in(&self, slot: u32) -> Result<Vec<u8>> {
+        let mut bytes = vec![0u8; FRAME_LEN_BYTES];
+        let start = u64::from(slot) * self.slot_len;
+        self.storage.read_at(start, &mut bytes)?;
+        let body = u64::from(body_len_bytes(&bytes)).min(self.slot_len - FRAME_LEN_BYTES as u64);
+        bytes.resize(FRAME_LEN_BYTES + body as usize, 0);
+        self.storage.read_at(start + FRAME_LEN_BYTES as u64, &mut bytes[FRAME_LEN_BYTES..])?;
+        Ok(bytes)
     }
 
     /// The newest good root.
