@@ -9,6 +9,7 @@ mod disk;
 mod exhaust;
 mod fail;
 mod faults;
+mod flips;
 mod golden;
 mod life;
 mod pages;
