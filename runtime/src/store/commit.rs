@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::adapter::{Acknowledgement, Adapter, Durability};
-use super::frame::Kind;
+use super::frame::{FLAG_SETTLED, Kind, set_flags};
 use super::journal::rows_in;
 use super::pack::row_stride_bytes;
 use super::record::{self, Batch, Draft, Learned, NewRow, Place};
@@ -108,7 +108,7 @@ impl Adapter {
             }
             let bytes = record::encode_rows(self.contents.next(), &draft, dim, bits)?;
             if self.chunks.fits(bytes.len()) {
-                return self.put(&bytes);
+                return self.put(bytes);
             }
             // Rows may move meanwhile, so that their places must be looked up again.
             self.make_room(bytes.len())?;
@@ -120,7 +120,7 @@ impl Adapter {
         loop {
             let bytes = record::encode(kind, self.contents.next(), payload)?;
             if self.chunks.fits(bytes.len()) {
-                return self.put(&bytes);
+                return self.put(bytes);
             }
             self.make_room(bytes.len())?;
         }
@@ -137,13 +137,16 @@ impl Adapter {
     }
 
     /// Applies a record and appends it to the open chunk.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let found = record::decode(bytes)?;
+    pub(super) fn put(&mut self, mut bytes: Vec<u8>) -> Result<()> {
+        if !self.unsynced {
+            set_flags(&mut bytes, FLAG_SETTLED);
+        }
+        let found = record::decode(&bytes)?;
         let at = self.chunks.end();
         self.failed = true;
         self.contents.apply(at, &found)?;
         self.unsynced = true;
-        self.chunks.append(bytes, rows_in(&found))?;
+        self.chunks.append(&bytes, rows_in(&found))?;
         self.failed = false;
         Ok(())
     }
@@ -239,7 +242,7 @@ impl Adapter {
     fn carry_record(&mut self, draft: Draft<'_>) -> Result<()> {
         let bytes = record::encode_rows(self.contents.next(), &draft, self.dim(), self.header.creation.bits)?;
         if self.chunks.fits(bytes.len()) {
-            return self.put(&bytes);
+            return self.put(bytes);
         }
         let most = self.chunks.record_len_max_bytes();
         if draft.rows.len() > 1 && bytes.len() > most / 4 {

@@ -6,7 +6,7 @@
 //! 4  version  u16
 //! 6  kind     u16
 //! 8  length   u32   bytes of the body
-//! 12 zero     u32
+//! 12 flags    u32   see FLAG_SETTLED; otherwise 0
 //! 16 check    u64   CRC-64/NVME of bytes 0..16 and the body
 //! 24 body
 //! ```
@@ -21,6 +21,8 @@ use crate::{Error, ErrorKind, Result};
 pub const FRAME_LEN_BYTES: usize = 24;
 /// Frame format written by this version.
 pub const FRAME_VERSION: u16 = 1;
+/// Of a journal record: everything before it was durable when it was written.
+pub const FLAG_SETTLED: u32 = 1;
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"WHTR";
 static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_NVME);
@@ -95,6 +97,14 @@ pub fn frame(kind: Kind, body: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Sets the flags of a frame that was made by [`frame`], and its checksum with them.
+pub fn set_flags(framed: &mut [u8], flags: u32) {
+    let end = FRAME_LEN_BYTES + body_len_bytes(framed) as usize;
+    framed[12..16].copy_from_slice(&flags.to_le_bytes());
+    let check = crc64(&[&framed[..16], &framed[FRAME_LEN_BYTES..end]]);
+    framed[16..FRAME_LEN_BYTES].copy_from_slice(&check.to_le_bytes());
+}
+
 /// Puts a frame around the postcard form of `value`.
 ///
 /// # Errors
@@ -102,6 +112,12 @@ pub fn frame(kind: Kind, body: &[u8]) -> Result<Vec<u8>> {
 pub fn frame_postcard(kind: Kind, value: &impl Serialize) -> Result<Vec<u8>> {
     let body = postcard::to_stdvec(value).map_err(|e| Error::new(ErrorKind::Limit, "a value cannot be encoded").because(e))?;
     frame(kind, &body)
+}
+
+/// Length of the body of the frame that begins like `head`, which is not checked; 0 when none does.
+pub fn body_len_bytes(head: &[u8]) -> u32 {
+    let length = head.get(8..12).filter(|_| head[..4] == MAGIC);
+    length.map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or_default()))
 }
 
 /// Checks the frame at the start of `bytes`; returns its kind and body.

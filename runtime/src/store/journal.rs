@@ -177,9 +177,13 @@ impl Chunks {
         let mut lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
         let later = |link: Link| link.generation >= self.next.generation;
         // Of several records that were being written the first may be missing, and those behind it torn.
-        let mut rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES);
-        let begins_later = |at: usize| link_of(&bytes[at..]).is_some_and(later);
-        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || rest.any(begins_later);
+        let limit = self.chunk_len - CHUNK_EDGE_BYTES;
+        let heads = (end..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later));
+        let heads: Vec<usize> = heads.collect();
+        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !heads.is_empty();
+        // Behind a missing record stands one that was written when the missing one was durable.
+        let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
+        lost |= heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
         for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
             begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
             if edge.first().is_some_and(later) {
@@ -244,7 +248,7 @@ impl Chunks {
         // What cannot be read is damaged: the checkpoint covers it.
         if let Ok(bytes) = self.raw(slot, &mut buffer) {
             let mut all = self.records_in(bytes, CHUNK_EDGE_BYTES, None);
-            (&mut all).for_each(drop);
+            let records: Vec<_> = (&mut all).collect();
             let (end, next) = (all.offset, all.next);
             let sealed = self.seal_of(bytes, sequence);
             let by_seal = sealed.as_ref().is_some_and(|s| s.used_bytes as usize == end);
@@ -252,10 +256,7 @@ impl Chunks {
             rows = sealed.map(|s| s.rows).filter(|n| *n as usize <= self.chunk_len / ALIGN_BYTES);
             let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
             if by_seal || by_chain {
-                let records = Records { bytes, offset: CHUNK_EDGE_BYTES, limit: end, next: None };
-                for (at, found) in records {
-                    visit(at, &found)?;
-                }
+                records.iter().try_for_each(|(at, found)| visit(*at, found))?;
                 whole = next.map(|next| (end as u32, next));
             }
         }

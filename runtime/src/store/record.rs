@@ -1,6 +1,7 @@
 //! Journal records: one a commit. Each names its generation and the checksum of the record before it, so that a stale
 //! record left behind by an earlier life of the same bytes can never follow a new one. Records of rows hold all that they
-//! need, the latents included, so that replaying them reads nothing else.
+//! need, the latents included, so that replaying them reads nothing else. A record says whether all before it was durable
+//! when it was written: a power cut cannot take what lies before such a one.
 //!
 //! ```text
 //! frame (24) | generation u64 | chain u64 | payload | zeros to a multiple of 16
@@ -10,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::{FRAME_LEN_BYTES, Kind, frame, unframe};
+use super::frame::{FLAG_SETTLED, FRAME_LEN_BYTES, Kind, frame, unframe};
 use super::pack::{pack, row_stride_bytes, unpack};
 use crate::learn::{ClassName, LabelSet, Origin};
 use crate::units::Moment;
@@ -259,6 +260,8 @@ pub struct Found<'a> {
     pub payload: &'a [u8],
     /// Bytes to the next record.
     pub len_bytes: usize,
+    /// All before it was durable when it was written, so that what is missing there is damage and not a torn write.
+    pub settled: bool,
 }
 
 impl Found<'_> {
@@ -279,7 +282,8 @@ pub fn decode(bytes: &[u8]) -> Result<Found<'_>> {
     let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap_or_default());
     let len_bytes = (FRAME_LEN_BYTES + body.len()).next_multiple_of(ALIGN_BYTES);
     let link = Link { generation: word(&head[..8]), chain: word(&head[8..]) };
-    Ok(Found { kind, link, check: word(&bytes[16..24]), payload, len_bytes })
+    let settled = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]) & FLAG_SETTLED != 0;
+    Ok(Found { kind, link, check: word(&bytes[16..24]), payload, len_bytes, settled })
 }
 
 /// Reads the payload of a record of rows, of latents of `dim` and `bits`, as `format` has it.

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunks::Position;
-use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
+use super::frame::{FRAME_LEN_BYTES, Kind, body_len_bytes, crc64, frame_postcard, unframe_postcard};
 use super::header::{Header, UNIT_LEN_BYTES};
 use super::storage::Storage;
 use super::v1;
@@ -139,9 +139,9 @@ impl StateFile {
     pub fn load(storage: Box<dyn Storage>, header: &Header) -> Result<StateFile> {
         let slot_len = u64::from(header.slot_len_bytes);
         let mut state = StateFile { storage, slots: header.slots, slot_len, units: header.units, kept: Vec::new() };
-        let (mut roots, mut unreadable, mut bytes) = (Vec::new(), None, Vec::new());
+        let (mut roots, mut unreadable) = (Vec::new(), None);
         for slot in 0..header.slots {
-            match state.root_in(slot, header, &mut bytes) {
+            match state.root_in(slot, header) {
                 Ok(Some(root)) => roots.push((slot, root)),
                 // A root that cannot be read is as good as none: each of the newest two can be opened from.
                 Err(e) if e.kind() == ErrorKind::Storage => {
@@ -170,22 +170,32 @@ impl StateFile {
         }
     }
 
-    /// The root in `slot`; `None` when nothing was written there, or by another adapter. `bytes` becomes what the slot holds.
+    /// The root in `slot`; `None` when nothing was written there, or by another adapter.
     ///
     /// # Errors
     /// `Corrupt` when it is torn or damaged; `Mismatch` when a newer version wrote it; `Storage` when it cannot be read.
-    pub(super) fn root_in(&self, slot: u32, header: &Header, bytes: &mut Vec<u8>) -> Result<Option<Root>> {
-        bytes.resize(header.slot_len_bytes as usize, 0);
-        self.storage.read_at(u64::from(slot) * self.slot_len, bytes)?;
+    pub(super) fn root_in(&self, slot: u32, header: &Header) -> Result<Option<Root>> {
+        let bytes = self.frame_in(slot)?;
         if bytes.iter().all(|b| *b == 0) {
             return Ok(None);
         }
         let mut root = match header.format {
-            1 => unframe_postcard::<v1::Root>(bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
-            _ => unframe_postcard::<Root>(bytes, Kind::Root)?,
+            1 => unframe_postcard::<v1::Root>(&bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
+            _ => unframe_postcard::<Root>(&bytes, Kind::Root)?,
         };
         root.extents.sort_by_key(|e| e.part);
         Ok(Some(root).filter(|root| root.adapter_id == header.adapter_id))
+    }
+
+    /// The bytes of the frame in a slot, or as much of it as fits.
+    fn frame_in(&self, slot: u32) -> Result<Vec<u8>> {
+        let mut bytes = vec![0u8; FRAME_LEN_BYTES];
+        let start = u64::from(slot) * self.slot_len;
+        self.storage.read_at(start, &mut bytes)?;
+        let body = u64::from(body_len_bytes(&bytes)).min(self.slot_len - FRAME_LEN_BYTES as u64);
+        bytes.resize(FRAME_LEN_BYTES + body as usize, 0);
+        self.storage.read_at(start + FRAME_LEN_BYTES as u64, &mut bytes[FRAME_LEN_BYTES..])?;
+        Ok(bytes)
     }
 
     /// The newest good root.

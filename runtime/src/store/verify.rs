@@ -170,9 +170,9 @@ impl Adapter {
     fn look_at_state(&self, seen: &mut Verified) {
         const SECOND: &str = "another one serves; only one is left";
         let name = self.header.state_file();
-        let (mut roots, mut bytes) = (Vec::new(), Vec::new());
+        let mut roots = Vec::new();
         for slot in 0..self.header.slots {
-            match self.state.root_in(slot, &self.header, &mut bytes) {
+            match self.state.root_in(slot, &self.header) {
                 Ok(root) => roots.extend(root.map(|root| (slot, root))),
                 Err(e) => seen.find(format!("a checkpoint is torn or damaged: {e}"), format!("{name}, slot {slot}"), SECOND),
             }

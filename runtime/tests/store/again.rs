@@ -13,7 +13,7 @@ use crate::exhaust::{Outcome, caught, try_all};
 use crate::pages::Snapshot;
 use crate::script::{Lived, header};
 use crate::survive::Expected;
-use crate::world::{batch, bulky, sums_of};
+use crate::world::{batch, bulky};
 
 /// What the first fault left.
 struct Left {
@@ -71,14 +71,14 @@ pub fn cut_recoveries(lived: &Lived, depth: Depth) -> Outcome {
 fn torn_in_half(moments: &Moments<'_>, at: usize) -> Vec<Cut> {
     let whole = moments.whole(at);
     let Some(len) = moments.last_write_len(at) else { return Vec::new() };
-    let last = (63 - whole.kept.leading_zeros()) as u32;
+    let last = 63 - whole.kept.leading_zeros();
     [(0, len / 2), (len / 2, len)].map(|(from, to)| Cut { torn: Some((last, from, to)), ..whole }).to_vec()
 }
 
 /// The diary of one who opens `image`, left after `at` operations; `None` when there is no adapter.
 fn found(image: &Snapshot, diary: &Diary, at: usize) -> Option<Diary> {
     let reader = Disk::at(image.clone()).open(Access::Read).ok()?;
-    let state = diary.find(&sums_of(&reader), reader.generation(), diary.attempted(at))?;
+    let state = diary.find(&reader, diary.attempted(at))?;
     Some(diary.interrupted(at, state, reader.generation()))
 }
 

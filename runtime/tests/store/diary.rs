@@ -25,22 +25,32 @@ pub struct Known {
     source: u64,
 }
 
-pub type Rows = BTreeMap<u64, Known>;
+pub type Rows = BTreeMap<u64, Arc<Known>>;
 
 /// What the statistics count at one moment.
+#[derive(Default)]
 pub struct State {
     pub rows: Rows,
-    pub sums: Sums,
+    sums: OnceLock<Sums>,
     with_more: OnceLock<Sums>,
 }
 
 impl State {
+    fn of(rows: Rows) -> Arc<State> {
+        Arc::new(State { rows, ..State::default() })
+    }
+
+    pub fn sums(&self, dim: usize) -> &Sums {
+        self.sums.get_or_init(|| sums(&self.all(), dim))
+    }
+
     /// The blocks with one row more, which is always the same.
     pub fn sums_with(&self, more: &Row, dim: usize) -> &Sums {
-        self.with_more.get_or_init(|| {
-            let rows: Vec<Row> = self.rows.values().map(|k| k.row.clone()).chain([more.clone()]).collect();
-            sums(&rows, dim)
-        })
+        self.with_more.get_or_init(|| sums(&[self.all(), vec![more.clone()]].concat(), dim))
+    }
+
+    fn all(&self) -> Vec<Row> {
+        self.rows.values().map(|k| k.row.clone()).collect()
     }
 }
 
@@ -80,17 +90,17 @@ pub struct Diary {
 impl Diary {
     /// Before there is an adapter.
     pub fn blank(dim: usize) -> Diary {
-        let states = vec![state_of(Rows::new(), dim)];
+        let states = vec![State::of(Rows::new())];
         let (calls, acts, checkpoints) = (Vec::new(), Vec::new(), Vec::new());
         Diary { dim, states, calls, acts, checkpoints, next_row: 1, first_row: 1, generation: 0, stands: false }
     }
 
     /// An adapter that was taught these rows before the first call.
     pub fn of(taught: &[Row], dim: usize, origin: Origin) -> Diary {
-        let known = |row: &Row| Known { row: row.clone(), origin, source: 0 };
+        let known = |row: &Row| Arc::new(Known { row: row.clone(), origin, source: 0 });
         let rows: Rows = (1..).zip(taught.iter().map(known)).collect();
         let next_row = taught.len() as u64 + 1;
-        Diary { states: vec![state_of(rows, dim)], next_row, first_row: next_row, stands: true, ..Diary::blank(dim) }
+        Diary { states: vec![State::of(rows)], next_row, first_row: next_row, stands: true, ..Diary::blank(dim) }
     }
 
     /// A diary that begins with the state that this one ends with.
@@ -118,24 +128,32 @@ impl Diary {
         finished.map(|c| (c.states.1, c.generations.1)).max().or(self.stands.then_some((0, 0)))
     }
 
+    /// What was being done when the disk had done `events` operations.
+    pub fn doing(&self, events: usize) -> String {
+        let doing = self.calls.iter().enumerate().rfind(|(_, c)| c.events.0 <= events);
+        doing.map_or_else(String::new, |(n, c)| format!("call {n}, {}", c.name))
+    }
+
     /// The latest state that may be there when the disk had done `events` operations.
     pub fn attempted(&self, events: usize) -> usize {
         self.calls.iter().filter(|c| c.events.0 <= events).map(|c| c.states.1).max().unwrap_or(0)
     }
 
-    /// The latest state of those sums that could be seen at this generation, none behind `attempted`.
-    pub fn find(&self, sums: &Sums, generation: u64, attempted: usize) -> Option<usize> {
+    /// The latest state with the statistics of `adapter` that could be seen at its generation, none behind `attempted`.
+    pub fn find(&self, adapter: &Adapter, attempted: usize) -> Option<usize> {
+        let (sums, generation) = (sums_of(adapter), adapter.generation());
+        let rows = (adapter.held_rows() + adapter.evicted_rows()) as usize;
         let seen_in = |s: usize, c: &Call| {
             let first = c.generations.0 + u64::from(s > c.states.0);
             (c.states.0..=c.states.1).contains(&s) && (first..=c.generations.1).contains(&generation)
         };
-        (0..=attempted).rev().find(|s| self.states[*s].sums == *sums && self.calls.iter().any(|c| seen_in(*s, c)))
+        let alike = |s: &State| s.rows.len() == rows && *s.sums(self.dim) == sums;
+        (0..=attempted).rev().find(|s| alike(&self.states[*s]) && self.calls.iter().any(|c| seen_in(*s, c)))
     }
 
     fn begin(&mut self, name: String, events: usize, steps: Vec<Rows>) {
         let from = self.states.len() - 1;
-        let dim = self.dim;
-        self.states.extend(steps.into_iter().map(|rows| state_of(rows, dim)));
+        self.states.extend(steps.into_iter().map(State::of));
         let (states, generations) = ((from, self.states.len() - 1), (self.generation, u64::MAX));
         let rewrites = ["forget hard", "roll back", "compact"].contains(&name.as_str());
         self.calls.push(Call { name, events: (events, usize::MAX), states, generations, durable: false, rewrites });
@@ -174,11 +192,6 @@ impl Diary {
     }
 }
 
-fn state_of(rows: Rows, dim: usize) -> Arc<State> {
-    let all: Vec<Row> = rows.values().map(|k| k.row.clone()).collect();
-    Arc::new(State { sums: sums(&all, dim), rows, with_more: OnceLock::new() })
-}
-
 /// Somebody who calls the adapter and writes down first what it will do.
 pub struct Life {
     pub disk: Disk,
@@ -203,7 +216,7 @@ impl Life {
 
     fn note(&mut self, durable: bool) {
         let adapter = self.adapter.as_ref().expect("the adapter is open");
-        assert!(sums_of(adapter) == self.diary.last().sums, "{:?}", self.diary.calls.last());
+        assert!(sums_of(adapter) == *self.diary.last().sums(self.diary.dim), "{:?}", self.diary.calls.last());
         let (events, generation) = (self.disk.operations(), adapter.generation());
         self.diary.end(events, generation, durable);
     }
@@ -257,7 +270,7 @@ impl Life {
         let mut rows = self.diary.last().rows.clone();
         let mut steps = Vec::new();
         for (id, row) in ids.iter().zip(&new) {
-            rows.insert(*id, Known { row: row.clone(), origin, source: batch.source });
+            rows.insert(*id, Arc::new(Known { row: row.clone(), origin, source: batch.source }));
             if in_parts {
                 steps.push(rows.clone());
             }
@@ -306,7 +319,7 @@ impl Life {
         let mut steps = Vec::new();
         for group in groups(&rows, ids) {
             for id in group {
-                let known = rows.get_mut(&id).expect("a row that is counted");
+                let known = Arc::make_mut(rows.get_mut(&id).expect("a row that is counted"));
                 known.row.labels = labels(&known.row.labels);
             }
             steps.push(rows.clone());
@@ -334,7 +347,7 @@ impl Life {
             });
             steps.push(rows.clone());
         }
-        let retired = rows.values_mut().filter(|k| names(&k.row.labels, &class)).map(|k| {
+        let retired = rows.values_mut().filter(|k| names(&k.row.labels, &class)).map(Arc::make_mut).map(|k| {
             let name = |c: &ClassName| if *c == class { class.retired() } else { c.clone() };
             let labels = &k.row.labels;
             k.row.labels = LabelSet::new(labels.positive().iter().map(name).collect(), labels.negative().iter().map(name).collect())

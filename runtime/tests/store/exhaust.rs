@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wheatear::store::Access;
 
 use crate::cuts::{Depth, Distinct, Moments};
-use crate::diary::Diary;
 use crate::disk::{Disk, Event};
 use crate::pages::Snapshot;
 use crate::script::{Lived, header};
@@ -91,7 +90,7 @@ pub fn power_cuts(lived: &Lived, depth: Depth, dump: Option<&Path>) -> Outcome {
         let (cut, promised) = &images.cuts[i];
         let image = moments.image(cut);
         let checked = caught(|| expected.check(&image, *promised, diary.attempted(cut.at)));
-        checked.map(|_| ()).map_err(|e| (format!("{}: {}: {e}", lived.name, moments.describe(cut)), image))
+        checked.map(|_| ()).map_err(|e| (format!("{}, {}: {}: {e}", lived.name, diary.doing(cut.at), moments.describe(cut)), image))
     };
     try_all(images.cuts.len(), check, dump)
 }

@@ -2,6 +2,7 @@
 //! stops the writer before it makes things worse, and what was durable is there when it is opened again.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wheatear::store::{Access, Durability};
 use wheatear::{Error, ErrorKind};
@@ -31,6 +32,7 @@ pub fn failing_changes(lived: &Lived, few: bool, dump: Option<&Path>) -> Outcome
         life.disk.fail_at(n, for_ever, errno);
         let checked = caught(|| {
             let error = (lived.script)(&mut life).err().ok_or("the failure is not reported")?;
+            ensure(life.disk.failed(), || format!("another failure: {error}"))?;
             speaks(&error)?;
             stands_still(&mut life)?;
             survives(lived, &life, few)
@@ -67,19 +69,26 @@ pub fn failing_reads(lived: &Lived, dump: Option<&Path>) -> Outcome {
 pub fn failing_to_open(lived: &Lived, every: usize, dump: Option<&Path>) -> Outcome {
     let events = lived.life.disk.events();
     let moments = Moments::new(&lived.start.image, &events);
+    let counted = AtomicUsize::new(0);
     let check = |i: usize| {
         let at = (i * every).min(moments.count() - 1);
         let image = moments.image(&moments.whole(at));
-        let checked = [Access::Read, Access::Write].into_iter().try_for_each(|access| caught(|| opens_or_says(&image, access)));
+        let checked: Check<()> = [Access::Read, Access::Write].into_iter().try_for_each(|access| {
+            let reads = caught(|| opens_or_says(&image, access))?;
+            counted.fetch_add(reads, Ordering::Relaxed);
+            Ok(())
+        });
         checked.map_err(|e| (format!("{}: after {at} operations: {e}", lived.name), image))
     };
-    try_all(moments.count().div_ceil(every), check, dump)
+    let outcome = try_all(moments.count().div_ceil(every), check, dump);
+    Outcome { images: counted.into_inner(), ..outcome }
 }
 
-fn opens_or_says(image: &Snapshot, access: Access) -> Check<()> {
+/// Returns how many reads were made to fail.
+fn opens_or_says(image: &Snapshot, access: Access) -> Check<usize> {
     let whole = Disk::at(image.clone());
     // There may be none yet.
-    let Ok(adapter) = whole.open(access) else { return Ok(()) };
+    let Ok(adapter) = whole.open(access) else { return Ok(0) };
     let reads = whole.reads();
     let (sums, seen) = (sums_of(&adapter), look(&adapter)?);
     drop(adapter);
@@ -98,7 +107,7 @@ fn opens_or_says(image: &Snapshot, access: Access) -> Check<()> {
         let again = disk.open(access).map_err(|e| format!("after read {n} failed ({access:?}): {e}"))?;
         ensure(sums_of(&again) == sums && look(&again)? == seen, || format!("after read {n} failed ({access:?}): not all is there"))?;
     }
-    Ok(())
+    Ok(reads)
 }
 
 /// The error says what failed and what to do.

@@ -12,6 +12,7 @@ mod disk;
 mod exhaust;
 mod fail;
 mod faults;
+mod flips;
 mod forget;
 mod golden;
 mod life;

@@ -84,10 +84,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn file(&self, name: &str) -> Option<&Pages> {
-        self.names.get(name).map(|number| &self.files[*number])
-    }
-
     /// Equal for disks on which the same names have the same bytes.
     pub fn digest(&self) -> [u8; 32] {
         let mut all = Sha256::new();

@@ -14,7 +14,7 @@ use crate::world::{ID, ORIGIN, batch, bulky, creation, labels, rows};
 /// At this dimension a checkpoint comes after each few bulky records.
 pub const DIM: usize = 4;
 /// At this one it is so long that it comes only when a chunk must be taken again.
-pub const DIM_OF_RARE_CHECKPOINTS: usize = 160;
+pub const DIM_OF_RARE_CHECKPOINTS: usize = 200;
 
 pub struct Phase {
     pub name: &'static str,
@@ -119,6 +119,32 @@ impl Story {
     }
 }
 
+/// An adapter with all that its files can hold: carried rows, sealed chunks, two checkpoints, corrections, rows that left,
+/// and records behind the newest checkpoint.
+pub fn well_used() -> Lived {
+    let script = |life: &mut Life| {
+        life.create(header(DIM))?;
+        life.learn(8, batch(5, true), Now)?;
+        life.learn(6, batch(0, false), Now)?;
+        life.compact()?;
+        life.learn(2, bulky(31_000), Now)?;
+        life.learn(3, batch(0, false), Now)?;
+        life.learn(1, bulky(30_000), Now)?;
+        life.checkpoint()?;
+        life.learn(2, bulky(40_000), Now)?;
+        life.relabel(&[0, 2], &labels(&["jay"], &["wren"]), Now)?;
+        life.learn(2, bulky(22_000), Now)?;
+        life.learn(2, batch(9, false), Now)?;
+        life.checkpoint()?;
+        life.learn(2, batch(9, true), Now)?;
+        life.relabel(&[1], &labels(&["jay"], &[]), Now)?;
+        life.learn(2, batch(0, false), Now)?;
+        life.undo(1)?;
+        life.learn(2, batch(0, false), Now)
+    };
+    Phase { name: "well used", script }.live(&Start::nothing(DIM), "an adapter")
+}
+
 /// Opening the committed adapter of format 1 for writing.
 pub fn migration() -> (Phase, Start) {
     let diary = Diary::of(&rows(0, 12, committed::DIM, committed::BITS), committed::DIM, ORIGIN);
@@ -195,10 +221,12 @@ fn fill(life: &mut Life) -> Result<()> {
     life.sync()
 }
 
+/// All of one kind: a checkpoint is one long part.
 fn fill_with_rare_checkpoints(life: &mut Life) -> Result<()> {
     life.open()?;
-    for step in 0..26 {
-        life.learn(1, bulky(20_000 + 10 * step), if step % 3 == 1 { Later } else { Now })?;
+    let classes = ["wren", "robin", "jay"].map(|class| labels(&[class], &[]));
+    for step in 0..34 {
+        life.learn_as(1, &classes[step % 3], bulky(20_000 + 10 * step), if step % 3 == 1 { Later } else { Now })?;
     }
     life.sync()
 }

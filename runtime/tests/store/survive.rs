@@ -79,7 +79,7 @@ impl Expected<'_> {
         drop(reader);
         let mut writer = disk.open(Access::Write).map_err(|e| format!("writing: {e}"))?;
         ensure(old || writer.generation() == generation, || format!("reader at {generation}, writer at {}", writer.generation()))?;
-        ensure(sums_of(&writer) == self.diary.states[state].sums, || "the writer has other statistics".into())?;
+        ensure(sums_of(&writer) == *self.diary.states[state].sums(self.diary.dim), || "the writer has other statistics".into())?;
         ensure(look(&writer)? == before, || "the writer holds other rows".into())?;
         self.teach_on(&disk, &mut writer, state)?;
         drop(writer);
@@ -88,8 +88,8 @@ impl Expected<'_> {
 
     /// Finds the state that an adapter is in, and compares it.
     fn examine(&self, adapter: &Adapter, attempted: usize) -> Check<usize> {
-        let (sums, generation) = (sums_of(adapter), adapter.generation());
-        let state = self.diary.find(&sums, generation, attempted);
+        let generation = adapter.generation();
+        let state = self.diary.find(adapter, attempted);
         let state = state.ok_or_else(|| format!("statistics that never were, at generation {generation}: {}", counts(adapter)))?;
         ensure(adapter.damaged_chunks() == 0, || format!("{} damaged chunks", adapter.damaged_chunks()))?;
         let seen = look(adapter)?;
