@@ -194,7 +194,7 @@ impl Adapter {
         if self.header.epoch > 0 && roots.len() < 2 && !seen.findings.iter().any(|f| f.means == SECOND) {
             seen.find("a checkpoint is missing", &name, SECOND);
         }
-        bytes.resize(UNIT_LEN_BYTES as usize, 0);
+        let mut bytes = vec![0; UNIT_LEN_BYTES as usize];
         for unit in 0..self.header.units {
             let at = self.header.state_file_len_bytes() - u64::from(self.header.units - unit) * u64::from(UNIT_LEN_BYTES);
             seen.bytes += u64::from(UNIT_LEN_BYTES);

@@ -145,7 +145,7 @@ impl Taught {
             let labels = as_taught.as_ref().or(rows.first().map(|r| &r.given.labels));
             if let (Some(counter), Some(labels)) = (&mut counter, labels) {
                 // A clip that cannot be read is found when it is embedded.
-                let taught = self.unfinished.get(&source).copied().map_or_else(|| counter.rows_of(clip).unwrap_or(0), |rows| rows);
+                let taught = self.unfinished.get(&source).copied().unwrap_or_else(|| counter.rows_of(clip).unwrap_or(0));
                 count(labels, taught.saturating_sub(rows.len() as u64));
             }
             let given = match (rows.first(), as_taught) {

@@ -50,7 +50,7 @@ pub fn is_uniform(rows: &[OldRow]) -> bool {
 
 /// What a window is that begins at `start_sample`, cut by `new`: what the row is that it overlaps most, by `old`; between rows
 /// what both neighbours are, if they agree; before the first and behind the last what that one is. `rows` by their begin.
-pub fn given_to<'a>(rows: &'a [OldRow], old: Cut, new: Cut, start_sample: u64) -> Option<&'a Given> {
+pub fn given_to(rows: &[OldRow], old: Cut, new: Cut, start_sample: u64) -> Option<&Given> {
     let (begin, end) = new.span(start_sample);
     let overlap = |row: &OldRow| {
         let (row_begin, row_end) = old.span(row.start_sample);
