@@ -134,6 +134,8 @@ pub fn well_used() -> Lived {
         life.learn(2, bulky(40_000), Now)?;
         life.relabel(&[0, 2], &labels(&["jay"], &["wren"]), Now)?;
         life.learn(2, bulky(22_000), Now)?;
+        life.learn(1, bulky(61_000), Now)?;
+        life.learn(1, bulky(60_000), Now)?;
         life.learn(2, batch(9, false), Now)?;
         life.checkpoint()?;
         life.learn(2, batch(9, true), Now)?;
