@@ -118,7 +118,7 @@ fn text(f: &Repaired<'_>) -> String {
     let mut text = format!("{}\n", f.wreck.display());
     let mut line = |key: &str, value: String| text += &format!("  {key:<12} {value}\n");
     line("header", header(r.header).to_owned());
-    line("checkpoint", r.checkpoint.map_or("none is whole".to_owned(), |g| format!("of generation {g}")));
+    line("checkpoint", r.checkpoint.map_or("none that is whole".to_owned(), |g| format!("of generation {g}")));
     let gaps: Vec<String> =
         r.missing.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") }).collect();
     let gaps = if gaps.is_empty() { String::new() } else { format!("; missing: {}", gaps.join(", ")) };

@@ -64,6 +64,12 @@ fn one_copy_of_the_header_is_as_good_as_two() {
             assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("--like ADAPTER"), "{error}");
         }
     }
+    // Power cut while a rewriting put its header in place.
+    let mut image = life.image();
+    let header = image.names.remove("header").unwrap();
+    image.names.insert("header.new".to_owned(), header);
+    let found = life.salvage(image);
+    assert_eq!((found.report.header, found.counted == life.counted), (HeaderFound::Rewritten, true));
     // Cut in the second copy, and with bytes behind it.
     let mut image = life.image();
     image.file("header").truncate(len / 2 + 100);
@@ -99,9 +105,13 @@ fn without_a_header_another_adapter_of_the_space_gives_it() {
         let like = Disk::new(&Header::new(creation(dim, bits), [1; 16]).unwrap()).open(Access::Read).unwrap();
         let mut image = life.image();
         image.names.remove("header");
-        image.file("state").fill(0);
-        let error = life.try_salvage(&Broken::of(image), Some(&like)).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+        for without_checkpoints in [false, true] {
+            if without_checkpoints {
+                image.file("state").fill(0);
+            }
+            let error = life.try_salvage(&Broken::of(image.clone()), Some(&like)).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+        }
     }
 }
 

@@ -35,6 +35,8 @@ struct Version {
 pub(super) struct Holding {
     versions: HashMap<Key, Version>,
     left: HashSet<Place>,
+    /// Where the rows are of which that is known.
+    placed: HashSet<Place>,
     /// Id of the next row.
     pub next_row: u64,
 }
@@ -80,6 +82,7 @@ impl Holding {
                 record_len_bytes: record.piece.len_bytes,
                 labels: labels.clone(),
             };
+            self.placed.extend(version.place().filter(|_| record.live));
             self.versions.insert(key, version);
         }
         Ok(())
@@ -106,7 +109,14 @@ impl Holding {
         };
         let mut rows: Vec<(u64, &Version)> = self.versions.iter().filter(stays).map(|(key, v)| (key.1, v)).collect();
         rows.sort_by_key(|(id, v)| (v.generation, v.row, *id));
-        Candidates { rows, next_row: self.next_row }
+        let bits = |c: &ChunkRows| {
+            let sequence = c.sequence;
+            let left: Vec<u32> = (0..8 * c.left.len()).filter(|i| c.has_left(*i)).map(|i| i as u32).collect();
+            left.into_iter().map(move |index| Place { sequence, index })
+        };
+        let left = self.left.iter().copied().chain(chunks.values().flat_map(|c| bits(c)));
+        let unmatched = left.filter(|place| !self.placed.contains(place)).map(|place| place.sequence).collect();
+        Candidates { rows, next_row: self.next_row, unmatched }
     }
 }
 
@@ -114,6 +124,8 @@ impl Holding {
 pub(super) struct Candidates<'a> {
     rows: Vec<(u64, &'a Version)>,
     next_row: u64,
+    /// Chunks of which rows have left that were not found, or of which it is not known where they are.
+    unmatched: HashSet<u64>,
 }
 
 impl Candidates<'_> {
@@ -142,7 +154,7 @@ impl Candidates<'_> {
         for (_, (_, v)) in self.rows.iter().enumerate().filter(|(i, _)| !surplus.contains(i)) {
             choice.chosen.entry(v.generation).or_default().push(v.row);
             choice.labels.push(v.labels.clone());
-            choice.uncertain += u64::from(v.place().is_none());
+            choice.uncertain += u64::from(v.place().is_none() && v.sequence.is_none_or(|s| self.unmatched.contains(&s)));
         }
         choice
     }

@@ -60,19 +60,21 @@ impl Salvage {
     /// `Mismatch` when `like` is of another shape than the wreck's rows, or a newer version wrote the wreck.
     pub fn read(folder: &dyn Folder, like: Option<&Adapter>) -> Result<Salvage> {
         let (headers, found, damage) = wreck::headers(folder, like.map(Adapter::header))?;
-        let mut best: Option<Salvage> = None;
+        let (mut best, mut mismatch) = (None::<Salvage>, None);
         for header in headers {
-            let salvage = Salvage::of(Wreck::read(folder, header, found)?, found, damage.clone())?;
+            let salvage = match Salvage::of(Wreck::read(folder, header, found)?, found, damage.clone()) {
+                Err(e) if e.kind() == ErrorKind::Mismatch => {
+                    mismatch.get_or_insert(e);
+                    continue;
+                }
+                salvage => salvage?,
+            };
             let worth = |s: &Salvage| (s.report.checkpoint, s.report.held_rows, s.report.records);
             if best.as_ref().is_none_or(|b| worth(&salvage) > worth(b)) {
                 best = Some(salvage);
             }
         }
-        let none = || {
-            Error::new(ErrorKind::Corrupt, "nothing of the adapter is whole: there is nothing to salvage")
-                .at(folder.path().display())
-                .cure("restore it from a copy")
-        };
+        let none = || mismatch.unwrap_or_else(|| nothing(folder));
         let mut salvage = best.filter(|s| s.report.records > 0 || s.report.checkpoint.is_some()).ok_or_else(none)?;
         if let Some(like) = like.filter(|_| found == HeaderFound::Like) {
             salvage.compare_with(like)?;
@@ -99,17 +101,31 @@ impl Salvage {
         // An adapter that was never rewritten had learned nothing before its first record.
         let exact_to = base.as_ref().map(|r| r.generation).or(Some(0).filter(|_| header.epoch == 0));
         let end = base.as_ref().map(|r| (r.journal, journal.rows_before(r.journal)));
-        let mut read =
-            Read { ledger: Ledger::new(contents, exact_to, end), holding: Holding::default(), graphs: BTreeSet::new(), last: None };
+        let mut read = Read {
+            ledger: Ledger::new(contents, exact_to, end),
+            holding: Holding::default(),
+            graphs: BTreeSet::new(),
+            last: None,
+            undecodable: None,
+        };
         for record in journal.records.values() {
             if let Err(e) = read.record(&mut file, &header, record, covered, known_sources) {
                 let bytes = file.start_of(record.piece.slot) + u64::from(record.piece.offset);
                 let bytes = bytes..bytes + u64::from(record.piece.len_bytes);
                 damage.push(Damage::new(&file.name, bytes, Wrong::Undecodable).in_chunk(record.sequence));
-                read.ledger.skip(record.piece.generation(), u64::from(record.piece.rows), e);
+                if record.piece.generation() > covered {
+                    read.ledger.skip(record.piece.generation(), u64::from(record.piece.rows), &e);
+                }
+                read.undecodable.get_or_insert(e);
             }
         }
-        let Read { mut ledger, mut holding, graphs, last } = read;
+        let Read { mut ledger, mut holding, graphs, last, undecodable } = read;
+        if let Some(e) = undecodable.filter(|_| found == HeaderFound::Like && last.is_none()) {
+            return Err(Error::new(ErrorKind::Mismatch, "the given adapter is of another shape than the wreck's rows")
+                .found(&e)
+                .cure("give a copy of the wrecked adapter, or another of the same backbone and bits")
+                .because(e));
+        }
         holding.next_row = holding.next_row.max(ledger.contents.next_row);
         let newest_generation = journal.records.keys().next_back().copied().unwrap_or(0).max(covered);
         let candidates = holding.candidates(listed, &ledger.unsure);
@@ -149,17 +165,9 @@ impl Salvage {
         Ok(Salvage { file, header, records: journal.records, chosen: choice.chosen, changes, graphs, device, anew, report })
     }
 
-    /// Refuses an adapter of another shape, and notes what speaks against it.
+    /// Notes what speaks against the adapter that gave the header.
     fn compare_with(&mut self, like: &Adapter) -> Result<()> {
-        let other = "the given adapter is not of the wreck's space";
         let report = &mut self.report;
-        let shape = report.skipped.iter().find(|_| report.counted_rows == 0 && report.held_rows == 0);
-        if let Some(skipped) = shape {
-            return Err(Error::new(ErrorKind::Mismatch, other)
-                .at(like.folder().display())
-                .found(&skipped.why)
-                .cure("give a copy of the adapter, or another of the same backbone and bits"));
-        }
         let mut graphs = BTreeSet::new();
         like.rows(|learned| {
             graphs.insert(learned.batch.graph);
@@ -225,6 +233,12 @@ impl Salvage {
     }
 }
 
+fn nothing(folder: &dyn Folder) -> Error {
+    Error::new(ErrorKind::Corrupt, "nothing of the adapter is whole: there is nothing to salvage")
+        .at(folder.path().display())
+        .cure("restore it from a copy")
+}
+
 /// What reading the records gathers.
 struct Read {
     ledger: Ledger,
@@ -232,6 +246,8 @@ struct Read {
     graphs: BTreeSet<u64>,
     /// Who learned the last row.
     last: Option<Origin>,
+    /// Why the first of the records is not understood that are not.
+    undecodable: Option<Error>,
 }
 
 impl Read {
@@ -316,17 +332,15 @@ fn by_class(statistics: &Statistics, held: &[LabelSet]) -> Vec<ClassRows> {
 fn unknown(report: &SalvageReport, choice: &Choice, unlisted: bool, epoch: u32) -> Vec<String> {
     let mut unknown = Vec::new();
     let gone: u64 = report.missing.iter().map(|(first, last)| last - first + 1).sum();
-    if gone > 0 {
-        let (first, last) = (report.missing[0].0, report.missing[report.missing.len() - 1].1);
-        unknown.push(format!(
-            "what the {gone} lost records between generation {first} and {last} did: labels that they took back or changed are back"
-        ));
+    if let (Some((first, _)), Some((_, last))) = (report.missing.first(), report.missing.last()) {
+        let which = match gone {
+            1 => format!("the lost record of generation {first}"),
+            _ => format!("the {gone} lost records of generations {first} to {last}"),
+        };
+        unknown.push(format!("what {which} did: labels taken back or changed by them are back"));
     }
     if report.checkpoint.is_none() && epoch > 0 {
         unknown.push("which rows had left replay before the adapter was last rewritten: the statistics lack them".to_owned());
-    }
-    if report.checkpoint.is_none() && report.exact_to != Some(report.newest_generation) {
-        unknown.push("which labels had been taken back or changed by records that are gone: they are back".to_owned());
     }
     if report.damage.iter().any(|d| d.what == Wrong::Tail) {
         unknown.push(format!(
