@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
 use super::header::Header;
 use super::map::ChunkMap;
-use super::record::{self, Found, Link};
+use super::record::{self, ALIGN_BYTES, Found, Link};
 use super::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -133,6 +133,11 @@ impl Chunks {
     /// Longest record that fits in a chunk.
     pub fn record_len_max_bytes(&self) -> usize {
         self.chunk_len - 2 * CHUNK_EDGE_BYTES
+    }
+
+    /// More rows than fit in a chunk.
+    pub(super) fn rows_max(&self) -> u32 {
+        (self.chunk_len / ALIGN_BYTES) as u32
     }
 
     /// Where the next record goes.

@@ -229,6 +229,8 @@ impl Adapter {
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
         let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
+        // An earlier attempt whose clearing away failed too may have left them.
+        remove_all(&*self.folder, |name| name == chunk_file || name == state_file)?;
         let mut made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
         if let Ok(next) = &mut made {
             self.contents.held.taken_back().iter().for_each(|id| next.contents.held.take_back(*id));
