@@ -20,7 +20,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// Writes `facts` as JSON, or as the text that `text` makes of them.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_facts<T: Serialize>(json: bool, facts: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     if json { print(&format!("{}\n", serde_json::to_string_pretty(facts)?)) } else { print(&text(facts)) }
 }
