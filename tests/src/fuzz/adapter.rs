@@ -1,0 +1,151 @@
+//! An adapter's files: opening them gives an adapter or an error, reading and writing agree on which, what was opened for
+//! writing opens again as the same, and it goes on learning.
+
+use wheatear::ErrorKind;
+use wheatear::learn::Origin;
+use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
+
+use super::lives::{OWN, all, batch};
+use super::memory::{CHUNKS, Disk, STATE};
+use super::patch::{Operation, VALUES, case, encoded, first, numbers_called, whole};
+use super::pieces::Role;
+use super::rows::{borrowed, rows, some};
+
+/// Files that a changed header makes longer than this are left as they were.
+const FILE_LEN_MAX_BYTES: u64 = 32 << 20;
+
+/// What can be seen of an open adapter.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    generation: u64,
+    checkpoint_generation: u64,
+    digest: Option<[u8; 32]>,
+    sources: Vec<(u64, bool, u64)>,
+    origin: Origin,
+    origins: Vec<Origin>,
+    replay: Replay,
+}
+
+/// What can be seen of the rows that it holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Replay {
+    held_rows: Result<usize, String>,
+    evicted_rows: u64,
+    damaged_chunks: u64,
+}
+
+fn seen(adapter: &Adapter) -> Seen {
+    let mut held = 0;
+    let rows = adapter.rows(|learned| {
+        held += learned.rows.len();
+        Ok(())
+    });
+    Seen {
+        generation: adapter.generation(),
+        checkpoint_generation: adapter.checkpoint_generation(),
+        digest: adapter.statistics_digest().ok(),
+        sources: adapter.sources().map(|s| (s, adapter.has_source(s), adapter.rows_of_unfinished(s))).collect(),
+        origin: adapter.origin(),
+        origins: adapter.origins(),
+        replay: Replay {
+            held_rows: rows.map(|()| held).map_err(|e| e.to_string()),
+            evicted_rows: adapter.evicted_rows(),
+            damaged_chunks: adapter.damaged_chunks(),
+        },
+    }
+}
+
+/// Takes `data` as changes to a good adapter.
+pub fn run(data: &[u8]) {
+    let mut case = case(data);
+    let Ok(header) = Header::decode(&case.header) else { return };
+    for (file, len) in [(CHUNKS, header.chunk_file_len_bytes()), (STATE, header.state_file_len_bytes())] {
+        if len <= FILE_LEN_MAX_BYTES {
+            case.files[file].resize(len);
+        }
+    }
+    let disk = Disk::of(case.files);
+    let untouched = disk.files();
+    let read = disk.open(&header, Access::Read).map(|a| (seen(&a), a.recovery()));
+    assert!(disk.files() == untouched, "a reader writes nothing");
+    let mut adapter = match (disk.open(&header, Access::Write), read) {
+        (Ok(adapter), Ok(read)) => {
+            assert_eq!((seen(&adapter), adapter.recovery()), read, "reader and writer see the same");
+            adapter
+        }
+        (Err(write), Err(read)) => return assert_eq!(write.kind(), read.kind(), "{write}\n{read}"),
+        (Ok(_), Err(e)) => panic!("only a writer can open it: {e}"),
+        (Err(e), Ok(_)) => panic!("only a reader can open it: {e}"),
+    };
+    let before = seen(&adapter);
+    again(&disk, &header, Access::Read, &before, "after a writer had opened it");
+    again(&disk, &header, Access::Write, &before, "after two writers had opened it");
+    // Goes on: what is learned is there, before and after a checkpoint.
+    let (dim, bits) = (header.creation.dim as usize, header.creation.bits);
+    let learned = adapter.learn(&batch(OWN, 79, "teach"), &borrowed(&rows(&some(2, dim), dim, bits)), Durability::Now);
+    let now = seen(&adapter);
+    match learned {
+        Ok(done) => assert_eq!(done.generation, now.generation, "the acknowledged generation"),
+        Err(e) => {
+            assert!(matches!(e.kind(), ErrorKind::Limit | ErrorKind::Learn), "learning failed in a strange way: {e}");
+            assert_eq!(now, before, "a refused row changes nothing");
+        }
+    }
+    again(&disk, &header, Access::Read, &now, "after it had learned");
+    if let Err(e) = adapter.checkpoint() {
+        assert_eq!(e.kind(), ErrorKind::Limit, "a checkpoint failed in a strange way: {e}");
+    }
+    again(&disk, &header, Access::Write, &seen(&adapter), "after a checkpoint");
+}
+
+/// It opens as what it was.
+fn again(disk: &Disk, header: &Header, access: Access, before: &Seen, when: &str) {
+    let adapter = disk.open(header, access).unwrap_or_else(|e| panic!("{when}: {e}"));
+    let mut seen = seen(&adapter);
+    // Behind a damaged chunk a new one is begun, and what lay in it is judged by its link to that one.
+    if before.replay.damaged_chunks > 0 {
+        seen.replay = before.replay.clone();
+    }
+    assert_eq!((&seen, adapter.recovery()), (before, Recovery::Clean), "{when}");
+}
+
+/// Each life as it is, with small damage to each kind of piece, and with forged numbers.
+pub fn seeds() -> Vec<(String, Vec<u8>)> {
+    let mut seeds: Vec<(String, Vec<u8>)> = all().iter().enumerate().map(|(i, life)| (life.name.to_owned(), vec![i as u8, 0])).collect();
+    let mut add = |name: &str, life: u8, flags: u8, changes: &[Vec<u8>]| {
+        seeds.push((format!("{}-{name}", all()[usize::from(life)].name), [vec![life, flags], changes.concat()].concat()));
+    };
+    for (life, role, name) in [
+        (0, Role::Root, "root"),
+        (0, Role::Part, "part"),
+        (0, Role::Record, "record"),
+        (1, Role::Edge, "edge"),
+        (1, Role::Record, "record"),
+        (2, Role::Record, "record"),
+        (3, Role::Root, "no-root"),
+    ] {
+        if !whole()[life].1.iter().any(|p| p.role == role) {
+            continue;
+        }
+        let (piece, body) = first(life, role);
+        let changes =
+            [encoded(Operation::Overwrite, piece, 24 + body / 2, &[0x55, 0xaa]), encoded(Operation::Add, piece, 24 + body / 3, &[1])];
+        add(&format!("{name}-changed"), life as u8, 0, &changes);
+        add(&format!("{name}-damaged"), life as u8, 7, &changes[..1]);
+        add(&format!("{name}-shorter"), life as u8, 0, &[encoded(Operation::Truncate, piece, 24 + body / 2, &[])]);
+        add(&format!("{name}-longer"), life as u8, 0, &[encoded(Operation::Insert, piece, 24 + body / 2, &[0; 8])]);
+    }
+    // The newest root of the young one is its second.
+    let root = first(0, Role::Root).0 + 1;
+    for name in ["generation", "chain", "sequence", "offset", "oldest_sequence", "next_row", "evicted_rows", "len_bytes"] {
+        let place = numbers_called(0, root, name)[0];
+        add(&format!("root-{name}-none"), 0, 0, &[encoded(Operation::Number, root, place, &[0])]);
+        add(&format!("root-{name}-all"), 0, 0, &[encoded(Operation::Number, root, place, &[VALUES.len() as u8 - 1])]);
+    }
+    for name in ["dim", "bits", "chunks", "units", "max_classes"] {
+        add(&format!("header-{name}"), 0, 0, &[encoded(Operation::Number, 0, numbers_called(0, 0, name)[0], &[VALUES.len() as u8 + 1])]);
+    }
+    add("record-twice", 0, 0, &[encoded(Operation::Become, first(0, Role::Record).0 + 1, 0, &[first(0, Role::Record).0 as u8])]);
+    add("raw", 1, 0, &[encoded(Operation::RawChunks, 0, 100, &[1; 20]), encoded(Operation::RawState, 0, 9000, &[2; 20])]);
+    seeds
+}
