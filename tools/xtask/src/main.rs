@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod demo;
 mod fetch;
+mod fuzz;
 mod process;
 mod setup;
 mod soundfont;
@@ -59,6 +60,18 @@ enum Task {
         #[arg(long)]
         offline: bool,
     },
+    /// Give any bytes to everything that reads bytes, by cargo-fuzz with a nightly compiler; ten seconds a target unless said
+    Fuzz {
+        /// Only this target; may be given again
+        #[arg(long)]
+        target: Vec<String>,
+        /// Most executions of each target
+        #[arg(long)]
+        runs: Option<u64>,
+        /// Most seconds for each target
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -74,6 +87,7 @@ fn main() -> ExitCode {
         Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Fuzz { target, runs, seconds } => fuzz::run(&target, fuzz::Budget::of(runs, seconds)),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };
