@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{RngSeed, TestRunner};
+use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use wheatear_tests::fuzz::{TARGETS, target};
 
 #[global_allocator]
@@ -80,6 +80,12 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
+fn damaged(seed: &[u8], changes: &[Damage]) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    changes.iter().for_each(|c| c.to(&mut bytes));
+    bytes
+}
+
 fn holds_near_its_seeds(name: &str) {
     let (target, seeds) = (target(name), seeds(name));
     assert!(!seeds.is_empty(), "no seeds of {name}");
@@ -87,17 +93,19 @@ fn holds_near_its_seeds(name: &str) {
         eprintln!("seed {seed}");
         (target.run)(bytes);
     }
-    let seeds: Vec<&[u8]> = seeds.values().map(Vec::as_slice).collect();
+    let seeds: Vec<Vec<u8>> = seeds.into_values().collect();
     let ordinary = ProptestConfig::default();
     let config = ProptestConfig { cases: CASES * ordinary.cases, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ordinary };
     let cases = (any::<Index>(), proptest::collection::vec(damage(), 1..6));
     let done = TestRunner::new(config).run(&cases, |(seed, changes)| {
-        let mut bytes = seed.get(&seeds).to_vec();
-        changes.iter().for_each(|c| c.to(&mut bytes));
-        (target.run)(&bytes);
+        (target.run)(&damaged(&seeds[seed.index(seeds.len())], &changes));
         Ok(())
     });
-    done.unwrap_or_else(|e| panic!("{name}: {e}"));
+    if let Err(TestError::Fail(why, (seed, changes))) = done {
+        let bytes = damaged(&seeds[seed.index(seeds.len())], &changes);
+        panic!("{name}: {why}\nby these bytes: {}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+    }
+    done.expect("only failures end it");
     assert!(MEMORY.peak_usage_as_mb() < PEAK_MAX_MIB, "{name} took {} MiB", MEMORY.peak_usage_as_mb());
 }
 

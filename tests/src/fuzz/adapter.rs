@@ -23,7 +23,7 @@ struct Seen {
     sources: Vec<(u64, bool, u64)>,
     origin: Origin,
     origins: Vec<Origin>,
-    replay: Replay,
+    replay: Option<Replay>,
 }
 
 /// What can be seen of the rows that it holds.
@@ -31,7 +31,6 @@ struct Seen {
 struct Replay {
     held_rows: Result<usize, String>,
     evicted_rows: u64,
-    damaged_chunks: u64,
 }
 
 fn seen(adapter: &Adapter) -> Seen {
@@ -47,11 +46,7 @@ fn seen(adapter: &Adapter) -> Seen {
         sources: adapter.sources().map(|s| (s, adapter.has_source(s), adapter.rows_of_unfinished(s))).collect(),
         origin: adapter.origin(),
         origins: adapter.origins(),
-        replay: Replay {
-            held_rows: rows.map(|()| held).map_err(|e| e.to_string()),
-            evicted_rows: adapter.evicted_rows(),
-            damaged_chunks: adapter.damaged_chunks(),
-        },
+        replay: Some(Replay { held_rows: rows.map(|()| held).map_err(|e| e.to_string()), evicted_rows: adapter.evicted_rows() }),
     }
 }
 
@@ -66,11 +61,11 @@ pub fn run(data: &[u8]) {
     }
     let disk = Disk::of(case.files);
     let untouched = disk.files();
-    let read = disk.open(&header, Access::Read).map(|a| (seen(&a), a.recovery()));
+    let read = disk.open(&header, Access::Read).map(|a| (seen(&a), a.recovery(), a.damaged_chunks()));
     assert!(disk.files() == untouched, "a reader writes nothing");
     let mut adapter = match (disk.open(&header, Access::Write), read) {
         (Ok(adapter), Ok(read)) => {
-            assert_eq!((seen(&adapter), adapter.recovery()), read, "reader and writer see the same");
+            assert_eq!((seen(&adapter), adapter.recovery(), adapter.damaged_chunks()), read, "reader and writer see the same");
             adapter
         }
         (Err(write), Err(read)) => return assert_eq!(write.kind(), read.kind(), "{write}\n{read}"),
@@ -78,8 +73,11 @@ pub fn run(data: &[u8]) {
         (Err(e), Ok(_)) => panic!("only a reader can open it: {e}"),
     };
     let before = seen(&adapter);
-    again(&disk, &header, Access::Read, &before, "after a writer had opened it");
-    again(&disk, &header, Access::Write, &before, "after two writers had opened it");
+    let mended = (before.clone(), Recovery::Clean, adapter.damaged_chunks());
+    assert_eq!(reopened(&disk, &header, Access::Read, "after a writer had opened it"), mended);
+    assert_eq!(reopened(&disk, &header, Access::Write, "after two writers had opened it"), mended);
+    // A forged root can name a place where a row lies already: replay then loses that row, and the statistics do not.
+    let judged = |seen: Seen| if case.forged { Seen { replay: None, ..seen } } else { seen };
     // Goes on: what is learned is there, before and after a checkpoint.
     let (dim, bits) = (header.creation.dim as usize, header.creation.bits);
     let learned = adapter.learn(&batch(OWN, 79, "teach"), &borrowed(&rows(&some(2, dim), dim, bits)), Durability::Now);
@@ -91,22 +89,16 @@ pub fn run(data: &[u8]) {
             assert_eq!(now, before, "a refused row changes nothing");
         }
     }
-    again(&disk, &header, Access::Read, &now, "after it had learned");
+    assert_eq!(judged(reopened(&disk, &header, Access::Read, "after it had learned").0), judged(now));
     if let Err(e) = adapter.checkpoint() {
         assert_eq!(e.kind(), ErrorKind::Limit, "a checkpoint failed in a strange way: {e}");
     }
-    again(&disk, &header, Access::Write, &seen(&adapter), "after a checkpoint");
+    assert_eq!(judged(reopened(&disk, &header, Access::Write, "after a checkpoint").0), judged(seen(&adapter)));
 }
 
-/// It opens as what it was.
-fn again(disk: &Disk, header: &Header, access: Access, before: &Seen, when: &str) {
+fn reopened(disk: &Disk, header: &Header, access: Access, when: &str) -> (Seen, Recovery, u64) {
     let adapter = disk.open(header, access).unwrap_or_else(|e| panic!("{when}: {e}"));
-    let mut seen = seen(&adapter);
-    // Behind a damaged chunk a new one is begun, and what lay in it is judged by its link to that one.
-    if before.replay.damaged_chunks > 0 {
-        seen.replay = before.replay.clone();
-    }
-    assert_eq!((&seen, adapter.recovery()), (before, Recovery::Clean), "{when}");
+    (seen(&adapter), adapter.recovery(), adapter.damaged_chunks())
 }
 
 /// Each life as it is, with small damage to each kind of piece, and with forged numbers.

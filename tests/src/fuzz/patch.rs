@@ -78,6 +78,8 @@ pub struct Case {
     pub header: Vec<u8>,
     /// Chunk file and state file.
     pub files: [Memory; 2],
+    /// Checksums were put right, or pieces moved: no medium damages like that.
+    pub forged: bool,
 }
 
 /// The lives with their pieces, taken apart once.
@@ -91,16 +93,18 @@ pub fn case(data: &[u8]) -> Case {
     let (&[life, flags], mut rest) = data.split_first_chunk().unwrap_or((&[0, 0], &[]));
     let (life, old) = &whole()[usize::from(life) % whole().len()];
     let seals = Seals { frames: flags & 1 == 0, chain: flags & 2 == 0, parts: flags & 4 == 0 };
-    let (mut pieces, mut raw) = (old.clone(), Vec::new());
+    let (mut pieces, mut raw, mut forged) = (old.clone(), Vec::new(), flags & 7 != 7);
     for _ in 0..CHANGES {
         let Some((&[operation, piece, low, high, len], after)) = rest.split_first_chunk() else { break };
         let (bytes, after) = after.split_at(after.len().min(usize::from(len) % 32));
         rest = after;
         let operation = OPERATIONS[usize::from(operation) % OPERATIONS.len()];
         let place = usize::from(u16::from_le_bytes([low, high]));
+        use Operation::*;
+        forged |= !matches!(operation, Overwrite | Add | RawChunks | RawState);
         match operation {
-            Operation::RawChunks => raw.push((CHUNKS, 16 * place, bytes)),
-            Operation::RawState => raw.push((STATE, 64 * place, bytes)),
+            RawChunks => raw.push((CHUNKS, 16 * place, bytes)),
+            RawState => raw.push((STATE, 64 * place, bytes)),
             _ => {
                 let n = usize::from(piece) % pieces.len();
                 let first = bytes.first().copied().unwrap_or(0);
@@ -115,7 +119,7 @@ pub fn case(data: &[u8]) -> Case {
         let offset = offset % len;
         files[file].write(offset, &bytes[..bytes.len().min(len - offset)]);
     }
-    Case { header, files }
+    Case { header, files, forged }
 }
 
 fn change(piece: &mut Piece, operation: Operation, place: usize, new: &[u8], other: &[u8]) {

@@ -16,6 +16,8 @@ use std::time::Instant;
 const TIMEOUT_SECONDS: u32 = 20;
 /// No input is long: who asks for more memory at once believes a number it was given.
 const ALLOCATION_MAX_MIB: u32 = 192;
+/// Targets that take a text of keys and values.
+const TOML: [&str; 3] = ["board", "config", "manifest"];
 /// What libFuzzer says last of all, and the name of what is counted here.
 const EXECUTED: &str = "stat::number_of_executed_units:";
 
@@ -105,6 +107,8 @@ impl Fuzzer {
     fn cargo_fuzz(&self, task: &str) -> Command {
         let mut command = nightly(&self.program, task);
         command.arg("--fuzz-dir").arg(self.places.root.join("tests/fuzz"));
+        // Comparing costs most where checksums are computed, and finds little where everything is sealed again.
+        command.arg("--no-trace-compares");
         command.arg("--target-dir").arg(self.work.join("build")).current_dir(&self.places.root);
         command
     }
@@ -119,6 +123,9 @@ impl Fuzzer {
         let mut command = self.cargo_fuzz("run");
         command.arg(target).arg(corpus).arg(self.places.root.join("tests/fuzz/seeds").join(target)).arg("--");
         command.args(budget.arguments()).arg("-print_final_stats=1").arg(format!("-artifact_prefix={}/", artifacts.display()));
+        if TOML.contains(&target) {
+            command.arg(format!("-dict={}", self.places.root.join("tests/fuzz/toml.dict").display()));
+        }
         command.args([format!("-timeout={TIMEOUT_SECONDS}"), format!("-malloc_limit_mb={ALLOCATION_MAX_MIB}")]);
         eprintln!("$ {}", typed(&command, &self.places.root));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
