@@ -93,7 +93,7 @@ pub fn case(data: &[u8]) -> Case {
     let (&[life, flags], mut rest) = data.split_first_chunk().unwrap_or((&[0, 0], &[]));
     let (life, old) = &whole()[usize::from(life) % whole().len()];
     let seals = Seals { frames: flags & 1 == 0, chain: flags & 2 == 0, parts: flags & 4 == 0 };
-    let (mut pieces, mut raw, mut forged) = (old.clone(), Vec::new(), flags & 7 != 7);
+    let (mut pieces, mut raw, mut forged) = (old.clone(), Vec::new(), false);
     for _ in 0..CHANGES {
         let Some((&[operation, piece, low, high, len], after)) = rest.split_first_chunk() else { break };
         let (bytes, after) = after.split_at(after.len().min(usize::from(len) % 32));
@@ -101,7 +101,7 @@ pub fn case(data: &[u8]) -> Case {
         let operation = OPERATIONS[usize::from(operation) % OPERATIONS.len()];
         let place = usize::from(u16::from_le_bytes([low, high]));
         use Operation::*;
-        forged |= !matches!(operation, Overwrite | Add | RawChunks | RawState);
+        forged |= flags & 7 != 7 || !matches!(operation, Overwrite | Add | RawChunks | RawState);
         match operation {
             RawChunks => raw.push((CHUNKS, 16 * place, bytes)),
             RawState => raw.push((STATE, 64 * place, bytes)),
