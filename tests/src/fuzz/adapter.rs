@@ -3,11 +3,13 @@
 
 use wheatear::ErrorKind;
 use wheatear::learn::Origin;
+use wheatear::store::frame::FRAME_LEN_BYTES;
+use wheatear::store::record::{Link, encode_learn};
 use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
 
 use super::lives::{OWN, all, batch};
 use super::memory::{CHUNKS, Disk, STATE};
-use super::patch::{Operation, VALUES, case, encoded, first, numbers_called, whole};
+use super::patch::{Operation, VALUES, case, encoded, first, newest_root, numbers_called, replaced, whole};
 use super::pieces::Role;
 use super::rows::{borrowed, rows, some};
 
@@ -129,13 +131,21 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         add(&format!("{name}-shorter"), life as u8, 0, &[encoded(Operation::Truncate, piece, 24 + body / 2, &[])]);
         add(&format!("{name}-longer"), life as u8, 0, &[encoded(Operation::Insert, piece, 24 + body / 2, &[0; 8])]);
     }
-    // The newest root of the young one is its second.
-    let root = first(0, Role::Root).0 + 1;
-    for name in ["generation", "chain", "sequence", "offset", "oldest_sequence", "next_row", "evicted_rows", "len_bytes"] {
-        let place = numbers_called(0, root, name)[0];
-        add(&format!("root-{name}-none"), 0, 0, &[encoded(Operation::Number, root, place, &[0])]);
-        add(&format!("root-{name}-all"), 0, 0, &[encoded(Operation::Number, root, place, &[VALUES.len() as u8 - 1])]);
+    for life in [0, 1] {
+        let root = newest_root(life);
+        for name in ["generation", "chain", "sequence", "offset", "oldest_sequence", "next_row", "evicted_rows", "len_bytes"] {
+            let place = numbers_called(life, root, name)[0];
+            add(&format!("root-{name}-none"), life as u8, 0, &[encoded(Operation::Number, root, place, &[0])]);
+            add(&format!("root-{name}-all"), life as u8, 0, &[encoded(Operation::Number, root, place, &[VALUES.len() as u8 - 1])]);
+        }
     }
+    // The young one's last record, which no checkpoint covers, with rows of the last ids there are.
+    let creation = &whole()[0].0.header.creation;
+    let (dim, bits) = (creation.dim as usize, creation.bits);
+    let link = Link { generation: 0, chain: 0 };
+    let last = encode_learn(link, &batch(OWN, 78, "teach"), u64::MAX - 3, &borrowed(&rows(&some(3, dim), dim, bits)), dim, bits);
+    let payload = FRAME_LEN_BYTES + 16;
+    add("record-last-ids", 0, 0, &replaced(first(0, Role::Record).0 + 2, payload, &last.expect("short enough")[payload..]));
     for name in ["dim", "bits", "chunks", "units", "max_classes"] {
         add(&format!("header-{name}"), 0, 0, &[encoded(Operation::Number, 0, numbers_called(0, 0, name)[0], &[VALUES.len() as u8 + 1])]);
     }

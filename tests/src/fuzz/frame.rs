@@ -40,8 +40,18 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     newer[4] = FRAME_VERSION as u8 + 1;
     let mut unknown = of(Kind::Root);
     unknown[6..8].copy_from_slice(&999u16.to_le_bytes());
+    let mut padding = of(Kind::Root);
+    padding[12] = 1;
+    seal(&mut padding);
     seal(&mut newer);
     seal(&mut unknown);
-    let named = [("root", of(Kind::Root)), ("learn", of(Kind::Learn)), ("newer", newer), ("unknown", unknown), ("empty", Vec::new())];
+    let named = [
+        ("root", of(Kind::Root)),
+        ("learn", of(Kind::Learn)),
+        ("padding", padding),
+        ("newer", newer),
+        ("unknown", unknown),
+        ("empty", Vec::new()),
+    ];
     named.map(|(name, bytes)| (name.to_owned(), bytes)).into()
 }

@@ -210,6 +210,19 @@ pub fn encoded(operation: Operation, piece: usize, place: usize, bytes: &[u8]) -
     [&[operation as u8, piece as u8, place[0], place[1], bytes.len() as u8], bytes].concat()
 }
 
+/// The changes after which a piece holds `bytes` from `place` on.
+pub fn replaced(piece: usize, place: usize, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let inserted = bytes.chunks(31).enumerate().map(|(i, part)| encoded(Operation::Insert, piece, place + 31 * i, part));
+    std::iter::once(encoded(Operation::Truncate, piece, place, &[])).chain(inserted).collect()
+}
+
+/// The root of the life `life` that has the largest generation.
+pub fn newest_root(life: usize) -> usize {
+    let generation = |p: &Piece| unframe_postcard::<Root>(&p.bytes, Kind::Root).ok().map(|r| r.generation);
+    let pieces = whole()[life].1.iter().enumerate();
+    pieces.filter(|(_, p)| p.role == Role::Root).max_by_key(|(_, p)| generation(p)).map(|(i, _)| i).expect("a life with a checkpoint")
+}
+
 /// The first piece of `role` in the life `life`, and how many bytes of it lie under its frame's header.
 pub fn first(life: usize, role: Role) -> (usize, usize) {
     let pieces = &whole()[life].1;

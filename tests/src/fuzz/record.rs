@@ -101,7 +101,10 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         let payload = unframe(&record).expect("a record just made").1[PAYLOAD_AT - FRAME_LEN_BYTES..].to_vec();
         let meta_len = u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize;
         let meta = payload[8..8 + meta_len].to_vec();
-        for (form, name, rest) in [(0, "record", record), (1, "payload", payload), (2, "meta", meta), (3, "rows", bytes)] {
+        // The incarnation, behind the 16 bytes of the device, in two bytes where one is enough.
+        let long = [&meta[..16], &[meta[16] | 0x80, 0], &meta[17..]].concat();
+        for (form, name, rest) in [(0, "record", record), (1, "payload", payload), (2, "meta", meta), (2, "long", long), (3, "rows", bytes)]
+        {
             let start = [dim as u8 - 1, form * 5 + bits - 4, count as u8];
             seeds.push((format!("{name}-{count}-of-{dim}-by-{bits}"), [&start[..], &rest].concat()));
         }
