@@ -33,11 +33,11 @@ pub fn all() -> &'static [Life] {
     LIVES.get_or_init(|| vec![young(), old(), torn(), begun()])
 }
 
-/// The header of a small adapter of `dim` and `bits`: four chunks of 64 KiB.
+/// The header of a small adapter of `dim` and `bits`: four chunks of 64 KiB, and slots no longer than they must be.
 pub fn header(dim: u32, bits: u8) -> Header {
     let mut creation = Creation::new(SpaceId([5; 32]), "a backbone", dim, bits, vec![0.5; dim as usize], OWN);
     (creation.replay_rows, creation.max_classes, creation.max_origins, creation.max_sources) = (16, 8, 2, 8);
-    Header::new(creation, *b"adapter to fuzz.").expect("a good creation")
+    Header { slot_len_bytes: 4096, ..Header::new(creation, *b"adapter to fuzz.").expect("a good creation") }
 }
 
 /// A batch of `source` (0: live) by `by`.
