@@ -346,7 +346,7 @@ impl Chunks {
         let seal = self.seal_of(bytes, self.end.sequence);
         let lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
         let later = |f: &Found<'_>| f.link.generation >= self.next.generation;
-        let rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES);
+        let rest = (end..self.chunk_len - CHUNK_EDGE_BYTES).step_by(ALIGN_BYTES).filter(|at| bytes[*at..].starts_with(&MAGIC));
         let mut whole = rest.filter_map(|at| record::decode(&bytes[at..self.chunk_len - CHUNK_EDGE_BYTES]).ok());
         let begun = seal.is_some() || begins_record(&bytes[end..], self.next) || whole.any(|f| later(&f));
         let mut buffer = Vec::new();
@@ -376,10 +376,12 @@ impl Chunks {
             self.storage.write_at(start, &self.opening()?)?;
         }
         if tail == Tail::Torn {
+            // Of a chunk that was being begun, the name and what begins like its first record.
             let next = self.start_of(self.end.sequence + 1);
-            self.storage.read_at(next, &mut first)?;
-            if self.named(&first)? == Some(self.end.sequence + 1) {
-                self.storage.write_at(next, &[0; CHUNK_EDGE_BYTES])?;
+            let mut begun = [0u8; CHUNK_EDGE_BYTES + FRAME_LEN_BYTES + 16];
+            self.storage.read_at(next, &mut begun)?;
+            if self.named(&begun)? == Some(self.end.sequence + 1) || begins_record(&begun[CHUNK_EDGE_BYTES..], self.next) {
+                self.storage.write_at(next, &[0; CHUNK_EDGE_BYTES + FRAME_LEN_BYTES + 16])?;
             }
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
             self.storage.write_at(start + u64::from(self.end.offset), &rest)?;

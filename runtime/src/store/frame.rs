@@ -130,6 +130,9 @@ pub fn unframe(bytes: &[u8]) -> Result<(Kind, &[u8])> {
     if version != FRAME_VERSION {
         return Err(newer(format!("frame version {version}")));
     }
+    if word(12) != [0; 4] {
+        return Err(corrupt("padding"));
+    }
     let kind = Kind::of(number).ok_or_else(|| newer(format!("frame kind {number}")))?;
     Ok((kind, body))
 }

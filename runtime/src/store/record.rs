@@ -198,8 +198,11 @@ pub fn decode_learn(payload: &[u8], dim: usize, bits: u8) -> Result<Learned> {
     let (lens, rest) = payload.split_at_checked(8).ok_or_else(|| bad("too short"))?;
     let meta_len = u32::from_le_bytes([lens[0], lens[1], lens[2], lens[3]]) as usize;
     let count = u32::from_le_bytes([lens[4], lens[5], lens[6], lens[7]]) as usize;
-    let meta = rest.get(..meta_len).ok_or_else(|| bad("meta past the end"))?;
-    let meta: LearnMeta = postcard::from_bytes(meta).map_err(|e| bad("meta").because(e))?;
+    let stored = rest.get(..meta_len).ok_or_else(|| bad("meta past the end"))?;
+    let meta: LearnMeta = postcard::from_bytes(stored).map_err(|e| bad("meta").because(e))?;
+    if postcard::to_stdvec(&meta).map_err(|e| bad("meta").because(e))? != stored {
+        return Err(bad("meta in another form"));
+    }
     if (meta.dim as usize, meta.bits, meta.rows.len()) != (dim, bits, count) {
         return Err(bad("shape")
             .expected(format!("{count} rows of D={dim}, {bits} bits"))
@@ -207,10 +210,27 @@ pub fn decode_learn(payload: &[u8], dim: usize, bits: u8) -> Result<Learned> {
     }
     let start = (PREFIX_LEN_BYTES + 8 + meta_len).next_multiple_of(ALIGN_BYTES) - PREFIX_LEN_BYTES;
     let stride = row_stride_bytes(dim, bits);
-    let packed = count.checked_mul(stride).and_then(|len| payload.get(start..)?.get(..len)).ok_or_else(|| bad("latents past the end"))?;
+    let packed = payload.get(start..).filter(|p| count.checked_mul(stride) == Some(p.len())).ok_or_else(|| bad("length of the latents"))?;
+    if payload[8 + meta_len..start].iter().any(|b| *b != 0) {
+        return Err(bad("padding"));
+    }
     let mut latents = vec![0i8; count * dim];
     for (row, packed) in latents.chunks_exact_mut(dim.max(1)).zip(packed.chunks_exact(stride)) {
         unpack(packed, bits, row)?;
+        let mut again = Vec::with_capacity(stride);
+        pack(row, bits, &mut again);
+        if again != packed {
+            return Err(bad("padding of a latent"));
+        }
+    }
+    // Each name is there once, in order, because a row has it; and so are the names of a row.
+    let used: std::collections::BTreeSet<u16> = meta.rows.iter().flat_map(|r| r.positive.iter().chain(&r.negative)).copied().collect();
+    let ascending = |list: &[u16]| list.is_sorted_by(|a, b| a < b);
+    if !meta.names.is_sorted_by(|a, b| a < b)
+        || used.len() != meta.names.len()
+        || !meta.rows.iter().all(|r| ascending(&r.positive) && ascending(&r.negative))
+    {
+        return Err(bad("order of the names"));
     }
     let name = |i: &u16| meta.names.get(usize::from(*i)).cloned().ok_or_else(|| bad("class index"));
     let labels = |r: &RowMeta| {

@@ -16,6 +16,9 @@ use super::storage::Storage;
 use crate::learn::Block;
 use crate::{Error, ErrorKind, Result};
 
+/// No adapter lives to count this far: what is larger was forged, and would overflow.
+const COUNT_MAX: u64 = u64::MAX >> 2;
+
 impl Adapter {
     /// Recovers an adapter from its files; [`Adapter::open`] calls it with those of a folder.
     ///
@@ -81,7 +84,8 @@ impl Adapter {
             self.check_not_overtaken(0, newest)?;
             return Ok(Position::START);
         };
-        if !self.chunks.admits(root.journal) {
+        let counts = [root.generation, root.next_row, root.journal.sequence, root.oldest_sequence, root.evicted_rows];
+        if !self.chunks.admits(root.journal) || root.next_row == 0 || counts.iter().any(|n| *n > COUNT_MAX) {
             return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible place").at(self.folder.display()));
         }
         for extent in &root.extents {
@@ -134,6 +138,9 @@ impl Adapter {
                     let learned = record::decode_learn(found.payload, dim, bits)?;
                     absorb(&mut blocks, &mut changed, &learned, dim)?;
                     sources.note(&learned.batch, learned.rows.len());
+                    if learned.rows.iter().any(|(m, _)| m.id > COUNT_MAX) {
+                        return Err(Error::new(ErrorKind::Corrupt, "a row has an impossible id"));
+                    }
                     next_row = next_row.max(learned.rows.last().map_or(0, |(m, _)| m.id.saturating_add(1)));
                     learned.rows.len() as u64
                 }

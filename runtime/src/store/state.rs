@@ -133,11 +133,17 @@ impl StateFile {
         }
         roots.sort_by_key(|(_, r)| std::cmp::Reverse(r.generation));
         for (slot, root) in roots {
-            if state.kept.len() < 2 && root.extents.iter().all(|e| state.read_extent(e).is_ok()) {
+            if state.kept.len() < 2 && state.has_room_for(&root) && root.extents.iter().all(|e| state.read_extent(e).is_ok()) {
                 state.kept.push((slot, root));
             }
         }
         Ok(state)
+    }
+
+    /// False when the parts of `root` together are longer than the file: they were forged, and reading all would take forever.
+    fn has_room_for(&self, root: &Root) -> bool {
+        let units = root.extents.iter().flat_map(|e| &e.fragments).map(|(_, n)| u64::from(*n)).fold(0, u64::saturating_add);
+        units <= u64::from(self.units)
     }
 
     /// The newest good root.
