@@ -17,6 +17,9 @@ use crate::learn::{ClassName, LabelSet};
 /// One in this many rows is kept out of training, to judge a trained head.
 const HELD_OUT_EVERY: u64 = 8;
 
+/// More rows than any chunk has: an index behind it is damage.
+const CHUNK_ROWS_MAX: usize = 1 << 16;
+
 /// A row in its chunk.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -30,6 +33,13 @@ pub(super) struct Entry {
     pub held: bool,
     /// It should be held and cannot be read.
     pub missing: bool,
+}
+
+impl Entry {
+    fn missing() -> Entry {
+        let labels = Arc::new(LabelSet::background());
+        Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true }
+    }
 }
 
 /// Rows of one label set.
@@ -76,6 +86,8 @@ impl Bounds {
 pub(super) struct Held {
     pub bounds: Bounds,
     chunks: BTreeMap<u64, Vec<Entry>>,
+    /// Chunks that cannot be read, not even how many rows they have: of those only the ones that left are listed.
+    of_unknown_length: BTreeSet<u64>,
     groups: BTreeMap<Arc<LabelSet>, Group>,
     classes: BTreeMap<ClassName, u64>,
     /// The newest rows, by id: the undo horizon.
@@ -95,6 +107,7 @@ impl Held {
         Held {
             bounds,
             chunks: BTreeMap::new(),
+            of_unknown_length: BTreeSet::new(),
             groups: BTreeMap::new(),
             classes: BTreeMap::new(),
             fresh: BTreeMap::new(),
@@ -127,21 +140,29 @@ impl Held {
         self.fresh_bytes = self.fresh_bytes + u64::from(cost_bytes) - replaced;
     }
 
-    /// Takes note of a chunk of `rows` rows that cannot be read: those that do not leave after this are missing.
-    pub fn miss(&mut self, sequence: u64, rows: u32) {
-        let labels = Arc::new(LabelSet::background());
-        let entry = Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true };
-        self.chunks.insert(sequence, vec![entry; rows as usize]);
+    /// Takes note of a chunk that cannot be read, of `rows` rows where that is known: those that do not leave after this are
+    /// missing.
+    pub fn miss(&mut self, sequence: u64, rows: Option<u32>) {
+        self.chunks.insert(sequence, vec![Entry::missing(); rows.unwrap_or(0) as usize]);
+        if rows.is_none() {
+            self.of_unknown_length.insert(sequence);
+        }
     }
 
     /// Chunks with rows that should be held and cannot be read.
     pub fn chunks_with_missing_rows(&self) -> u64 {
-        self.chunks.values().filter(|c| c.iter().any(|e| e.missing)).count() as u64
+        let missing = |(sequence, rows): &(&u64, &Vec<Entry>)| self.of_unknown_length.contains(sequence) || rows.iter().any(|e| e.missing);
+        self.chunks.iter().filter(missing).count() as u64
     }
 
     /// Lets a row leave; false when it is not held.
     pub fn leave(&mut self, place: Place) -> bool {
-        let Some(entry) = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)) else { return false };
+        let Some(chunk) = self.chunks.get_mut(&place.sequence) else { return false };
+        let index = place.index as usize;
+        if self.of_unknown_length.contains(&place.sequence) && (chunk.len()..CHUNK_ROWS_MAX).contains(&index) {
+            chunk.resize(index + 1, Entry::missing());
+        }
+        let Some(entry) = chunk.get_mut(index) else { return false };
         if std::mem::take(&mut entry.missing) || !entry.held {
             return false;
         }
@@ -282,6 +303,7 @@ impl Held {
     /// Forgets where the rows of a chunk without held rows were.
     pub fn drop_chunk(&mut self, sequence: u64) {
         self.chunks.remove(&sequence);
+        self.of_unknown_length.remove(&sequence);
     }
 
     /// Number of held rows.

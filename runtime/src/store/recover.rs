@@ -118,7 +118,7 @@ impl Adapter {
                 .at(format!("{here}/{STATE}"))
                 .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
         }
-        let mut damaged = admit(&mut chunks, &mut contents, &listed, from, &edges)?;
+        admit(&mut chunks, &mut contents, &listed, from, &edges)?;
         check_not_overtaken(&edges, from, &here)?;
         let next = contents.next();
         contents.let_rows_wait(true);
@@ -132,7 +132,7 @@ impl Adapter {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        damaged += u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
+        let damaged = u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
         check_readable(&chunks, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
@@ -168,11 +168,10 @@ impl Adapter {
     }
 }
 
-/// Takes in the rows of the sealed chunks that the checkpoint lists; returns how many are damaged of which nobody knows what
-/// they held. A slot that was taken since holds a later chunk: its rows have left or were carried, which the journal tells.
-/// One that was being taken when the power went looks damaged: then too the journal tells that nothing is missing.
-fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], from: Position, edges: &[Edge]) -> Result<u64> {
-    let mut damaged = 0;
+/// Takes in the rows of the sealed chunks that the checkpoint lists, and notes those of damaged ones as missing. A slot that
+/// was taken since holds a later chunk: its rows have left or were carried, which the journal tells. One that was being taken
+/// when the power went looks damaged: then too the journal tells that nothing is missing.
+fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], from: Position, edges: &[Edge]) -> Result<()> {
     for chunk in listed.iter().filter(|c| c.sequence < from.sequence) {
         let Some(edge) = edges.get(chunk.slot as usize) else {
             return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible slot").found(chunk.slot));
@@ -192,12 +191,11 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         })?;
         match sealed {
             Sealed::Whole => {}
-            Sealed::Damaged { rows: Some(rows) } => contents.held.miss(sequence, rows),
-            Sealed::Damaged { rows: None } => damaged += 1,
+            Sealed::Damaged { rows } => contents.held.miss(sequence, rows),
         }
         contents.let_leave(chunk);
     }
-    Ok(damaged)
+    Ok(())
 }
 
 /// Refuses when the slot in which the journal goes on has been taken by a later chunk.
