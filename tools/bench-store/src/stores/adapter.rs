@@ -24,8 +24,8 @@ pub struct Learner {
 
 impl Learner {
     pub fn create(folder: &Path, shape: Shape, durability: Durability) -> Result<Learner> {
-        let mut creation = Creation::new(SpaceId([0x57; 32]), "synthetic", shape.dim as u32, 8, vec![0.05; shape.dim], ORIGIN);
-        creation = creation.with_replay_rows(shape.replay_rows);
+        let creation = Creation::new(SpaceId([0x57; 32]), "synthetic", shape.dim as u32, 8, vec![0.05; shape.dim], ORIGIN);
+        let creation = creation.with_replay_rows(shape.replay_rows);
         let adapter = Adapter::create(folder, creation, *b"bench of stores.")?;
         let state = folder.join(STATE);
         Ok(Learner { adapter, durability, checkpointed: written(&state)?, state })
