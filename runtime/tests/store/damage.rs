@@ -4,7 +4,7 @@ use wheatear::ErrorKind;
 use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
 
 use crate::disk::{Disk, Event, Image};
-use crate::world::{ID, Row, batch, bulky, check, creation, held, rows, sums, sums_of, teach};
+use crate::world::{ID, Row, batch, bulky, check, creation, held, labels, rows, sums, sums_of, teach};
 
 pub const CHUNK: usize = 65_536;
 
@@ -87,6 +87,19 @@ fn a_record_lost_before_one_that_arrived_is_not_followed_by_it_when_taught_again
     let again = open(&disk);
     assert_eq!(again.generation(), 4, "the fifth was rolled back and stays so");
     check(&again, &taught[..4]);
+}
+
+#[test]
+fn a_record_lost_before_one_that_says_it_was_durable_is_damage() {
+    let disk = Disk::new(&header());
+    taught(&disk, 5, 500);
+    let offsets = chunk_writes(&disk);
+    let mut image = disk.image();
+    let lost = offsets[offsets.len() - 2];
+    image.file("chunks")[lost..lost + 400].fill(0);
+    for access in [Access::Read, Access::Write] {
+        assert_eq!(refused(image.clone(), access), ErrorKind::Corrupt);
+    }
 }
 
 #[test]
@@ -250,4 +263,37 @@ fn rows_of_a_damaged_chunk_cannot_be_corrected_and_what_cannot_is_said() {
     let error = adapter.relabel(&[4, 2], &labels, "a person", Durability::Now).unwrap_err();
     assert!(error.kind() == ErrorKind::Input && error.to_string().contains("row 2"), "{error}");
     assert_eq!(sums_of(&adapter), sums(&taught, 4), "nothing was changed");
+}
+
+#[test]
+fn rows_that_had_left_stay_gone_when_their_chunk_can_be_read_again() {
+    let disk = Disk::new(&header());
+    let mut taught = taught(&disk, 5, 20_000);
+    let mut adapter = open(&disk);
+    adapter.relabel(&[1], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap();
+    taught[0].labels = labels(&["jay"], &[]);
+    adapter.checkpoint().unwrap();
+    drop(adapter);
+    let whole = disk.image().file("chunks")[..CHUNK].to_vec();
+    for relabelled_meanwhile in [false, true] {
+        let mut image = disk.image();
+        image.file("chunks")[..CHUNK].fill(0x5a);
+        let disk = Disk::of(image);
+        let mut adapter = open(&disk);
+        assert_eq!((adapter.damaged_chunks(), adapter.held_rows()), (1, 3));
+        let mut now = taught.clone();
+        if relabelled_meanwhile {
+            adapter.relabel(&[1, 4], &labels(&["owl"], &[]), "a person", Durability::Now).unwrap();
+            [0, 3].into_iter().for_each(|i: usize| now[i].labels = labels(&["owl"], &[]));
+        }
+        adapter.checkpoint().unwrap();
+        drop(adapter);
+        let mut image = disk.image();
+        image.file("chunks")[..CHUNK].copy_from_slice(&whole);
+        let adapter = open(&Disk::of(image));
+        assert_eq!(sums_of(&adapter), sums(&now, 4));
+        let held: Vec<(u64, Row)> = held(&adapter).unwrap();
+        assert_eq!(held.len(), 5, "each once: {:?}", held.iter().map(|(id, _)| id).collect::<Vec<_>>());
+        held.iter().for_each(|(id, row)| assert_eq!(*row, now[*id as usize - 1], "row {id}"));
+    }
 }

@@ -8,11 +8,13 @@ use std::path::Path;
 use tempfile::tempdir;
 use wheatear::ErrorKind;
 use wheatear::store::frame::{Kind, unframe_postcard};
-use wheatear::store::{Access, Adapter, Durability, Header, Recovery};
+use wheatear::store::{Access, Adapter, Batch, Durability, Header, Recovery};
+use wheatear::units::Moment;
 
+use crate::corrected::Life;
 use crate::damage::{CHUNK, header, open, refused, taught};
 use crate::disk::{Disk, Event};
-use crate::world::{ID, Row, batch, bulky, check, creation, held, rows, sums, sums_of, teach};
+use crate::world::{ID, Row, batch, bulky, check, creation, held, row, rows, sums, sums_of, teach};
 
 /// Where the extents begin in the state file.
 const EXTENTS: usize = 8 * 65_536;
@@ -104,6 +106,30 @@ fn damage_to_any_one_part_of_the_two_newest_checkpoints_loses_nothing_after_chun
         }
         assert!(taken > 1 && adapter.evicted_rows() > 20 && tried > 200, "slot 1 was taken {taken} times, {tried} states were tried");
     }
+}
+
+#[test]
+fn a_chunk_that_was_emptied_at_once_is_taken_again_only_when_both_checkpoints_cover_it() {
+    // Checkpoints come only when a chunk is to be taken, and most chunks hold nothing as soon as they are full.
+    let mut life = Life::new(creation(160, 8));
+    for step in 0..80u64 {
+        let time = Moment { monotonic_ns: step + 1, ..Moment::UNKNOWN };
+        life.teach(&Batch { time, ..bulky(9_000 + 1_500 * (step as usize % 9)) }, &[row(step, 160, 8)]);
+        if step % 5 != 0 {
+            life.adapter.undo(1, Durability::Now).unwrap();
+            life.counted.pop_last();
+        }
+        for at in written(&life.disk, step % 16 == 15) {
+            let mut image = life.disk.image();
+            image.file("state")[at..at + 40].fill(0xa5);
+            let again = Disk::of(image).open(Access::Write).unwrap_or_else(|e| panic!("step {step}, byte {at}: {e}"));
+            life.check_one(&again, life.adapter.generation(), &format!("step {step}, byte {at}"));
+            assert_eq!((again.damaged_chunks(), again.recovery()), (0, Recovery::Clean), "step {step}, byte {at}");
+        }
+    }
+    let chunks = life.disk.image().file("chunks").clone();
+    let named = |slot: &[u8]| unframe_postcard::<([u8; 16], u64)>(slot, Kind::ChunkOpen).map_or(0, |open| open.1);
+    assert!(chunks.chunks(CHUNK).map(named).max() > Some(24), "every slot was taken more than twice");
 }
 
 #[test]

@@ -164,16 +164,30 @@ fn a_label_with_rows_behind_the_horizon_is_refused_whole() {
 }
 
 #[test]
-fn a_label_behind_labels_that_were_taken_back_is_within_reach() {
-    let mut life = Life::small();
-    for n in 0..30 {
-        life.live(&[row(n, DIM, BITS)]);
+fn a_label_behind_labels_that_were_taken_back_is_within_reach_whatever_happened_in_between() {
+    type Between = fn(&mut Life);
+    let between: [(&str, Between); 4] = [
+        ("nothing", |_| ()),
+        ("reopened", |life| life.reopen()),
+        ("reopened from a checkpoint", |life| {
+            life.adapter.checkpoint().unwrap();
+            life.reopen();
+        }),
+        ("compacted", |life| life.adapter.compact().unwrap()),
+    ];
+    for (what, happens) in between {
+        let mut life = Life::small();
+        for n in 0..30 {
+            life.live(&[row(n, DIM, BITS)]);
+        }
+        assert!(life.adapter.evicted_rows() > 0);
+        undo(&mut life, 3, 3);
+        happens(&mut life);
+        life.live(&[row(40, DIM, BITS)]);
+        happens(&mut life);
+        undo(&mut life, 1, 1);
+        life.check(what);
     }
-    assert!(life.adapter.evicted_rows() > 0);
-    undo(&mut life, 3, 3);
-    life.live(&[row(40, DIM, BITS)]);
-    undo(&mut life, 1, 1);
-    life.check("taken back, taught and taken back");
 }
 
 #[test]
