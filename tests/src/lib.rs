@@ -1,1 +1,4 @@
-//! Nothing of its own: this crate carries the tests of the whole workspace, in tests/ beside this folder.
+//! What the tests of the whole workspace share: the functions that take any bytes and must never panic ([`fuzz`]). The
+//! tests themselves lie in tests/ beside this folder.
+
+pub mod fuzz;

@@ -64,6 +64,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// True for the kinds that stand in the journal.
+    fn is_record(self) -> bool {
+        (16..32).contains(&(self as u16))
+    }
+
     fn of(number: u16) -> Option<Kind> {
         use Kind::*;
         [Header, Root, ChunkOpen, ChunkSeal, Learn, Undo, Relabel, Tombstone, Forget, Verdict, Incarnation, State, Carry, Block, Signature]
@@ -123,7 +128,7 @@ pub fn body_len_bytes(head: &[u8]) -> u32 {
 /// Checks the frame at the start of `bytes`; returns its kind and body.
 ///
 /// # Errors
-/// `Corrupt` when magic, length, padding or checksum are wrong; `Mismatch` when a newer version wrote it.
+/// `Corrupt` when magic, length or checksum are wrong; `Mismatch` when a newer version wrote it.
 pub fn unframe(bytes: &[u8]) -> Result<(Kind, &[u8])> {
     let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, format!("a stored frame is damaged: {what}"));
     let word = |at: usize| -> [u8; 4] { bytes[at..at + 4].try_into().unwrap_or_default() };
@@ -147,6 +152,10 @@ pub fn unframe(bytes: &[u8]) -> Result<(Kind, &[u8])> {
         return Err(newer(format!("frame version {version}")));
     }
     let kind = Kind::of(number).ok_or_else(|| newer(format!("frame kind {number}")))?;
+    let (flags, known) = (u32::from_le_bytes(word(12)), if kind.is_record() { FLAG_SETTLED } else { 0 });
+    if flags & !known != 0 {
+        return Err(newer(format!("frame flags {flags:#x}")));
+    }
     Ok((kind, body))
 }
 
@@ -197,8 +206,17 @@ mod tests {
     fn a_newer_version_is_named_as_such() {
         let mut newer = frame(Kind::Root, b"x").unwrap();
         newer[4] = 2;
-        let check = crc64(&[&newer[..16], b"x"]);
-        newer[16..24].copy_from_slice(&check.to_le_bytes());
+        set_flags(&mut newer, 0);
         assert_eq!(unframe(&newer).unwrap_err().kind(), ErrorKind::Mismatch);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_known_is_a_newer_version_too() {
+        for (kind, flags, good) in [(Kind::Learn, FLAG_SETTLED, true), (Kind::Learn, 2, false), (Kind::Root, FLAG_SETTLED, false)] {
+            let mut flagged = frame(kind, b"x").unwrap();
+            set_flags(&mut flagged, flags);
+            let read = unframe(&flagged).map(|(kind, _)| kind).map_err(|e| e.kind());
+            assert_eq!(read, if good { Ok(kind) } else { Err(ErrorKind::Mismatch) }, "{kind:?} {flags}");
+        }
     }
 }

@@ -241,6 +241,9 @@ impl Header {
             return single;
         }
         match (Header::decode_copy(first, 2), Header::decode_copy(second, 2)) {
+            _ if first.len() != second.len() => {
+                Err(damaged("the adapter's header has the wrong length").found(format!("{} bytes", bytes.len())))
+            }
             (Ok(header), Ok(copy)) if header == copy => Ok(header),
             (Ok(_), Ok(_)) => Err(damaged("the two copies of the adapter's header differ")),
             (Err(e), _) | (_, Err(e)) if e.kind() == ErrorKind::Mismatch => Err(e),

@@ -127,8 +127,11 @@ impl Held {
         self.fresh_bytes = self.fresh_bytes + u64::from(cost_bytes) - replaced;
     }
 
-    /// Takes note of a chunk of `rows` rows that cannot be read: those that do not leave after this are missing.
-    pub fn miss(&mut self, sequence: u64, rows: u32) {
+    /// Takes note that a chunk of `rows` rows cannot be read: those that do not leave after this are missing.
+    pub fn lose(&mut self, sequence: u64, rows: u32) {
+        for index in 0..self.rows_of(sequence).len() {
+            self.leave(Place { sequence, index: index as u32 });
+        }
         let labels = Arc::new(LabelSet::background());
         let entry = Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true };
         self.chunks.insert(sequence, vec![entry; rows as usize]);

@@ -83,12 +83,12 @@ impl Chunks {
         (CHUNK_EDGE_BYTES..=self.chunk_len - CHUNK_EDGE_BYTES).contains(&offset)
             && offset.is_multiple_of(ALIGN_BYTES)
             && position.slot < self.slots
-            && position.sequence < u64::MAX - u64::from(self.slots) - 1
     }
 
     /// Follows the journal from `from`, whose record must be `next`, and hands each record with its place to `visit`, with
     /// `false` those of the first chunk that lie before `from`. Leaves the end of the journal behind the last whole record.
-    /// The chain alone decides, so the damaged first bytes of a chunk lose nothing.
+    /// The chain alone decides, so the damaged first bytes of a chunk lose nothing. Returns whether a record before `from` is
+    /// damaged: then none of those before is handed out, and the rows of that chunk cannot be told apart.
     ///
     /// # Errors
     /// What `visit` returns; `Mismatch` when a newer version wrote a record; `Storage` when a chunk cannot be read.
@@ -98,8 +98,8 @@ impl Chunks {
         from: Position,
         next: Link,
         visit: &mut dyn FnMut(Position, &Found<'_>, bool) -> Result<()>,
-    ) -> Result<()> {
-        let (mut position, mut next, mut buffer) = (from, next, Vec::new());
+    ) -> Result<bool> {
+        let (mut position, mut next, mut buffer, mut any_damaged) = (from, next, Vec::new(), false);
         loop {
             let bytes = self.raw(position.slot, &mut buffer)?;
             let offset = position.offset as usize;
@@ -109,9 +109,9 @@ impl Chunks {
                 let mut all = before();
                 (&mut all).for_each(drop);
                 damaged = all.offset != offset || all.next != Some(next);
-                for (at, found) in before().filter(|_| !damaged) {
-                    rows += rows_in(&found);
-                    visit(Position { offset: at, ..position }, &found, false)?;
+                if !damaged {
+                    rows += before().map(|(_, found)| rows_in(&found)).sum::<usize>();
+                    damaged = !readable(before().try_for_each(|(at, found)| visit(Position { offset: at, ..position }, &found, false)))?;
                 }
             }
             let mut records = self.records_in(bytes, offset, Some(next));
@@ -127,10 +127,11 @@ impl Chunks {
             next = records.next.unwrap_or(next);
             position.offset = records.offset as u32;
             (self.end, self.next, self.rows_in_open, self.open_damaged) = (position, next, rows as u32, damaged);
-            let Some(slot) = self.slot_of_next(edges) else { return Ok(()) };
+            any_damaged |= damaged;
+            let Some(slot) = self.slot_of_next(edges) else { return Ok(any_damaged) };
             let bytes = self.raw(slot, &mut buffer)?;
             if self.records_in(bytes, CHUNK_EDGE_BYTES, Some(next)).next().is_none() {
-                return Ok(());
+                return Ok(any_damaged);
             }
             let whole = Some((position.offset, next)).filter(|_| !damaged);
             self.keep(position.sequence, Chunk { slot: position.slot, whole })?;
@@ -218,7 +219,8 @@ impl Chunks {
             self.storage.write_at(start, &self.opening()?)?;
         }
         if tail == Tail::Torn {
-            for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
+            let kept: Vec<u32> = self.sealed.values().map(|c| c.slot).chain([self.end.slot]).collect();
+            for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| !kept.contains(&(*slot as u32))) {
                 let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
                 if later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1) {
                     self.storage.write_at(self.start_of(slot as u32), &[0; BEGUN_LEN_BYTES])?;
@@ -235,7 +237,7 @@ impl Chunks {
     /// Returns what it turned out to be.
     ///
     /// # Errors
-    /// What `visit` returns.
+    /// What `visit` returns, save for `Corrupt`: then it is damaged.
     pub(super) fn admit(
         &mut self,
         sequence: u64,
@@ -255,13 +257,20 @@ impl Chunks {
             // No chunk has more rows than it has places for records.
             rows = sealed.map(|s| s.rows).filter(|n| *n as usize <= self.chunk_len / ALIGN_BYTES);
             let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
-            if by_seal || by_chain {
-                records.iter().try_for_each(|(at, found)| visit(*at, found))?;
+            if (by_seal || by_chain) && readable(records.iter().try_for_each(|(at, found)| visit(*at, found)))? {
                 whole = next.map(|next| (end as u32, next));
             }
         }
         self.keep(sequence, Chunk { slot, whole })?;
         Ok(if whole.is_some() { Sealed::Whole } else { Sealed::Damaged { rows } })
+    }
+}
+
+/// False when a whole record that the checkpoint covers says what makes no sense: it is damage like any other.
+fn readable(visited: Result<()>) -> Result<bool> {
+    match visited {
+        Err(e) if e.kind() == ErrorKind::Corrupt => Ok(false),
+        visited => visited.map(|()| true),
     }
 }
 

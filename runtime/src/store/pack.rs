@@ -34,11 +34,16 @@ pub fn pack(latent: &[i8], bits: u8, out: &mut Vec<u8>) {
 /// Unpacks one row of `bits` into `latent`.
 ///
 /// # Errors
-/// `Corrupt` when `packed` is shorter than the row, or a component is the one value that no quantiser writes (`-2^(bits-1)`).
+/// `Corrupt` when `packed` is shorter than the row, when anything but zeros stands behind it, or when a component is the one
+/// value that no quantiser writes (`-2^(bits-1)`).
 pub fn unpack(packed: &[u8], bits: u8, latent: &mut [i8]) -> Result<()> {
     let needed = (latent.len() * usize::from(bits)).div_ceil(8);
     if packed.len() < needed {
         return Err(Error::new(ErrorKind::Corrupt, "a packed row is too short").expected(needed).found(packed.len()));
+    }
+    let used_bits = latent.len() * usize::from(bits) % 8;
+    if packed[needed..].iter().any(|b| *b != 0) || used_bits > 0 && packed[needed - 1] >> used_bits != 0 {
+        return Err(Error::new(ErrorKind::Corrupt, "a packed row is followed by other bytes"));
     }
     if bits == 8 {
         latent.iter_mut().zip(packed).for_each(|(q, b)| *q = *b as i8);

@@ -9,6 +9,8 @@
 //!                  packed latents, one stride a row
 //! ```
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::frame::{FLAG_SETTLED, FRAME_LEN_BYTES, Kind, frame, unframe};
@@ -20,6 +22,8 @@ use crate::{Error, ErrorKind, Result};
 /// Records start at multiples of this, and so do latents inside them.
 pub const ALIGN_BYTES: usize = 16;
 const PREFIX_LEN_BYTES: usize = FRAME_LEN_BYTES + 16;
+/// No adapter lives to count this far: what is larger was forged, and would overflow.
+pub(super) const COUNT_MAX: u64 = u64::MAX >> 2;
 
 /// Where a row lies: chunk, and which of its rows, counted from 0 over all its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -309,14 +313,19 @@ pub fn decode_labels(payload: &[u8], dim: usize, bits: u8, format: u32) -> Resul
     let (lens, rest) = payload.split_at_checked(8).ok_or_else(|| bad("too short"))?;
     let meta_len = u32::from_le_bytes([lens[0], lens[1], lens[2], lens[3]]) as usize;
     let count = u32::from_le_bytes([lens[4], lens[5], lens[6], lens[7]]) as usize;
-    let meta = rest.get(..meta_len).ok_or_else(|| bad("meta past the end"))?;
-    let (meta, rest): (RowsMeta, &[u8]) = postcard::take_from_bytes(meta).map_err(|e| bad("meta").because(e))?;
-    let (tail, rest): (RowsTail, &[u8]) = match format {
-        1 => (RowsTail::default(), rest),
-        _ => postcard::take_from_bytes(rest).map_err(|e| bad("meta").because(e))?,
+    let stored = rest.get(..meta_len).ok_or_else(|| bad("meta past the end"))?;
+    let (meta, after): (RowsMeta, &[u8]) = postcard::take_from_bytes(stored).map_err(|e| bad("meta").because(e))?;
+    let (tail, after): (RowsTail, &[u8]) = match format {
+        1 => (RowsTail::default(), after),
+        _ => postcard::take_from_bytes(after).map_err(|e| bad("meta").because(e))?,
     };
-    if !rest.is_empty() {
-        return Err(bad("meta has bytes left over").found(rest.len()));
+    // A number has longer forms too, which nobody writes.
+    let shortest = encoded_len_bytes(&meta)? + if format == 1 { 0 } else { encoded_len_bytes(&tail)? };
+    if !after.is_empty() || shortest != meta_len {
+        return Err(bad("meta is longer than what it says").expected(shortest).found(meta_len));
+    }
+    if meta.rows.iter().any(|row| row.id > COUNT_MAX) {
+        return Err(bad("row id"));
     }
     if (meta.dim as usize, meta.bits, meta.rows.len()) != (dim, bits, count) || !(tail.before.is_empty() || tail.before.len() == count) {
         return Err(bad("shape")
@@ -324,8 +333,21 @@ pub fn decode_labels(payload: &[u8], dim: usize, bits: u8, format: u32) -> Resul
             .found(format!("D={}, {} bits", meta.dim, meta.bits)));
     }
     let latents_at = (PREFIX_LEN_BYTES + 8 + meta_len).next_multiple_of(ALIGN_BYTES);
-    let len = count.checked_mul(row_stride_bytes(dim, bits));
-    let packed = len.and_then(|len| payload.get(latents_at - PREFIX_LEN_BYTES..)?.get(..len)).ok_or_else(|| bad("latents past the end"))?;
+    let packed = payload.get(latents_at - PREFIX_LEN_BYTES..).ok_or_else(|| bad("latents past the end"))?;
+    if count.checked_mul(row_stride_bytes(dim, bits)) != Some(packed.len()) {
+        return Err(bad("length of the latents").found(packed.len()));
+    }
+    if rest[meta_len..latents_at - PREFIX_LEN_BYTES - 8].iter().any(|b| *b != 0) {
+        return Err(bad("padding"));
+    }
+    // Each name is there once, in order, because a row has it or had it; and so are the names of a row.
+    let sets = || meta.rows.iter().map(|r| (&r.positive, &r.negative)).chain(tail.before.iter().map(|(p, n)| (p, n)));
+    let used: BTreeSet<u16> = sets().flat_map(|(p, n)| p.iter().chain(n)).copied().collect();
+    let ascending = |list: &[u16]| list.is_sorted_by(|a, b| a < b);
+    let in_order = meta.names.is_sorted_by(|a, b| a < b) && sets().all(|(p, n)| ascending(p) && ascending(n));
+    if !in_order || used.len() != meta.names.len() {
+        return Err(bad("order of the names"));
+    }
     let name = |i: &u16| meta.names.get(usize::from(*i)).cloned().ok_or_else(|| bad("class index"));
     let labels = |positive: &[u16], negative: &[u16]| {
         LabelSet::new(positive.iter().map(name).collect::<Result<_>>()?, negative.iter().map(name).collect::<Result<_>>()?)

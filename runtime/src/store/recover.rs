@@ -122,17 +122,20 @@ impl Adapter {
         check_not_overtaken(&edges, from, &here)?;
         let next = contents.next();
         contents.let_rows_wait(true);
-        chunks.follow(&edges, from, next, &mut |at, found, new| match new {
+        let damaged = chunks.follow(&edges, from, next, &mut |at, found, new| match new {
             true => contents.apply(at, found),
             false => contents.hold_found(at, found),
         })?;
         contents.let_rows_wait(false);
         contents.add_waiting()?;
+        if damaged {
+            contents.held.lose(from.sequence, chunks.rows_max());
+        }
         if let Some(open) = listed.iter().find(|c| c.sequence == from.sequence) {
             contents.let_leave(open);
         }
         contents.held.settle(contents.next_row);
-        let damaged = u64::from(chunks.open_damaged) + contents.held.chunks_with_missing_rows();
+        let damaged = contents.held.chunks_with_missing_rows();
         check_readable(&chunks, &listed, &here)?;
         let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
         let recovery = match tail {
@@ -190,9 +193,8 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         })?;
         match sealed {
             Sealed::Whole => {}
-            Sealed::Damaged { rows: Some(rows) } => contents.held.miss(sequence, rows),
-            // As many as there can be, so that none that has left or leaves comes back when the chunk can be read again.
-            Sealed::Damaged { rows: None } => contents.held.miss(sequence, chunks.rows_max()),
+            // Or as many as there can be, so that none that has left or leaves comes back when the chunk can be read again.
+            Sealed::Damaged { rows } => contents.held.lose(sequence, rows.unwrap_or(chunks.rows_max())),
         }
         contents.let_leave(chunk);
     }

@@ -28,15 +28,7 @@ impl Sources {
         }
         let before = self.rows.get(&batch.source).copied();
         let after = if batch.source_complete { FINISHED } else { before.unwrap_or(0).saturating_add(rows as u64) };
-        self.rows.insert(batch.source, after);
-        if before.is_none() {
-            self.order.push_back(batch.source);
-        }
-        if self.order.len() > self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.rows.remove(&oldest);
-        }
+        self.know(batch.source, after);
     }
 
     /// Every recording with its rows so far, the longest known first.
@@ -44,10 +36,15 @@ impl Sources {
         self.order.iter().map(|s| (*s, self.rows.get(s).copied().unwrap_or(0)))
     }
 
-    /// Takes in a recording with its rows so far, as [`Sources::pairs`] gives them.
+    /// Takes in a recording with its rows so far, as [`Sources::pairs`] gives them; the oldest makes room for it.
     pub(super) fn know(&mut self, source: u64, rows: u64) {
         if self.rows.insert(source, rows).is_none() {
             self.order.push_back(source);
+        }
+        if self.order.len() > self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.rows.remove(&oldest);
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::chunks::Position;
 use super::frame::{FRAME_LEN_BYTES, Kind, body_len_bytes, crc64, frame_postcard, unframe_postcard};
 use super::header::{Header, UNIT_LEN_BYTES};
+use super::record::COUNT_MAX;
 use super::storage::Storage;
 use super::v1;
 use crate::learn::{BlockKind, Origin};
@@ -90,6 +91,23 @@ pub struct Root {
 }
 
 impl Root {
+    /// Reads the root in the frame at the start of `bytes`, of an adapter with `header`.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is torn, damaged or impossible; `Mismatch` when a newer version wrote it.
+    pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Root> {
+        let mut root = match header.format {
+            1 => unframe_postcard::<v1::Root>(bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
+            _ => unframe_postcard::<Root>(bytes, Kind::Root)?,
+        };
+        let counts = [root.generation, root.journal.sequence, root.oldest_sequence, root.next_row, root.evicted_rows];
+        if root.next_row == 0 || counts.iter().any(|n| *n > COUNT_MAX) {
+            return Err(Error::new(ErrorKind::Corrupt, "a root has impossible numbers"));
+        }
+        root.extents.sort_by_key(|e| e.part);
+        Ok(root)
+    }
+
     fn extent(&self, part: Part) -> Option<&Extent> {
         self.extents.binary_search_by_key(&part, |e| e.part).ok().map(|i| &self.extents[i])
     }
@@ -157,6 +175,9 @@ impl StateFile {
             if state.kept.len() == 2 {
                 break;
             }
+            if !state.has_room_for(&root) {
+                continue;
+            }
             match root.extents.iter().try_for_each(|e| state.read(e).map(drop)) {
                 Ok(()) => state.kept.push((slot, root)),
                 Err(e) if e.kind() == ErrorKind::Storage => unreadable = Some(e),
@@ -170,6 +191,12 @@ impl StateFile {
         }
     }
 
+    /// False when the parts of `root` together are longer than the file: it was forged, and reading all would take for ever.
+    fn has_room_for(&self, root: &Root) -> bool {
+        let units = root.extents.iter().flat_map(|e| &e.fragments).map(|(_, n)| u64::from(*n));
+        units.sum::<u64>() <= u64::from(self.units)
+    }
+
     /// The root in `slot`; `None` when nothing was written there, or by another adapter.
     ///
     /// # Errors
@@ -179,11 +206,7 @@ impl StateFile {
         if bytes.iter().all(|b| *b == 0) {
             return Ok(None);
         }
-        let mut root = match header.format {
-            1 => unframe_postcard::<v1::Root>(&bytes, Kind::Root)?.into_root(u64::from(header.chunks)),
-            _ => unframe_postcard::<Root>(&bytes, Kind::Root)?,
-        };
-        root.extents.sort_by_key(|e| e.part);
+        let root = Root::decode(&bytes, header)?;
         Ok(Some(root).filter(|root| root.adapter_id == header.adapter_id))
     }
 

@@ -114,7 +114,7 @@ impl Adapter {
             Ok(first) if first.is_clean() => return Ok(first),
             first => first.ok(),
         };
-        std::thread::sleep(PAUSE);
+        folder.pause(PAUSE);
         let mut again = look()?;
         if let Some(first) = first {
             again.findings.retain(|f| first.findings.contains(f));
@@ -211,13 +211,19 @@ impl Adapter {
         let (mut sums, mut ids) = (Contents::of(&self.header), HashSet::new());
         let mut twice = Vec::new();
         sums.let_rows_wait(true);
-        self.rows(|learned: Learned| {
+        let summed = self.rows(|learned: Learned| {
             twice.extend(learned.rows.iter().map(|(meta, _)| meta.id).filter(|id| !ids.insert((learned.batch.origin, *id))));
             seen.components += learned.latents.len() as u64;
             seen.components_at_limit += learned.latents.iter().filter(|q| i32::from(**q).abs() == most).count() as u64;
             sums.add(learned.batch.origin, learned.rows.iter().map(|(_, l)| l), &learned.latents)
-        })?;
-        sums.add_waiting()?;
+        });
+        match summed.and_then(|()| sums.add_waiting()) {
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                seen.find(format!("held rows cannot be read: {e}"), self.header.chunk_file(), WRONG);
+                return Ok(());
+            }
+            summed => summed?,
+        }
         if let Some(id) = twice.first() {
             seen.find(format!("row {id} is held twice"), self.header.chunk_file(), WRONG);
         }

@@ -207,6 +207,34 @@ fn a_damaged_record_of_the_open_chunk_behind_a_checkpoint_leaves_replay_and_lear
 }
 
 #[test]
+fn rows_behind_a_checkpoint_leave_replay_with_the_damaged_chunk_that_they_lie_in() {
+    let disk = Disk::new(&header());
+    let taught = taught(&disk, 3, 500);
+    let mut adapter = open(&disk);
+    adapter.checkpoint().unwrap();
+    let more = rows(3, 2, 4, 8);
+    teach(&mut adapter, &batch(0, false), &more, Durability::Now).unwrap();
+    drop(adapter);
+    let mut image = disk.image();
+    image.file("chunks")[700] ^= 4;
+    let disk = Disk::of(image);
+    let all: Vec<Row> = [taught, more].concat();
+    for last in [false, true] {
+        let mut adapter = open(&disk);
+        assert_eq!((adapter.damaged_chunks(), adapter.held_rows(), adapter.evicted_rows()), (1, 0, 5));
+        assert_eq!((ids(&adapter), sums_of(&adapter)), (vec![], sums(&all, 4)));
+        adapter.checkpoint().unwrap();
+        let mut full = rows(5, 1, 4, 8);
+        if last {
+            teach(&mut adapter, &batch(0, false), &full, Durability::Now).unwrap();
+            let adapter = open(&disk);
+            full.splice(0..0, all.clone());
+            assert_eq!((ids(&adapter), adapter.held_rows(), sums_of(&adapter)), (vec![6], 1, sums(&full, 4)));
+        }
+    }
+}
+
+#[test]
 fn a_damaged_record_in_the_middle_of_the_journal_is_refused_and_not_rolled_back() {
     let disk = Disk::new(&header());
     let taught = taught(&disk, 5, 15_500);

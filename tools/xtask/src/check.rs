@@ -95,23 +95,29 @@ pub fn ci() -> Result<()> {
     step(ci, &places)
 }
 
-/// Licences, bans and sources of all dependencies by cargo-deny, built under the assets when this machine has none.
-///
-/// Advisories need their database from the network: they are checked where it can be had, and it is said where not.
-pub fn deny() -> Result<()> {
-    let places = Places::find()?;
-    let pin = Pins::load()?.program("cargo-deny")?.clone();
+/// The pinned cargo program `name`, built under the assets when it is not there.
+pub fn installed(places: &Places, name: &str) -> Result<PathBuf> {
+    let pin = Pins::load()?.program(name)?.clone();
     let tools = places.assets.join("tools");
-    let program = tools.join("bin/cargo-deny");
-    Steps::new(&places.assets, 1).run("cargo-deny", &[pin.version.as_bytes()], |progress| {
-        progress.note(&format!("building cargo-deny {}, about two minutes", pin.version));
-        let mut install = cargo(&places, &["install", &pin.name, "--locked", "--force", "--version", &pin.version, "--root"])?;
+    let program = tools.join("bin").join(name);
+    Steps::new(&places.assets, 1).run(name, &[pin.version.as_bytes()], |progress| {
+        progress.note(&format!("building {name} {}, about two minutes", pin.version));
+        let mut install = cargo(places, &["install", &pin.name, "--locked", "--force", "--version", &pin.version, "--root"])?;
         // Its own target folder would be thrown away with every build of ours otherwise.
         quiet(install.arg(&tools).env("CARGO_TARGET_DIR", tools.join("build")), || ())?;
         std::fs::remove_dir_all(tools.join("build"))?;
         ensure!(program.exists(), "cargo install left no {}", program.display());
         Ok((vec![program.clone()], pin.version.clone()))
     })?;
+    Ok(program)
+}
+
+/// Licences, bans and sources of all dependencies by cargo-deny, built under the assets when this machine has none.
+///
+/// Advisories need their database from the network: they are checked where it can be had, and it is said where not.
+pub fn deny() -> Result<()> {
+    let places = Places::find()?;
+    let program = installed(&places, "cargo-deny")?;
     let check = |what: &[&str]| {
         let mut deny = Command::new(&program);
         deny.args(["--workspace", "--all-features", "check"]).args(what).current_dir(&places.root);

@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod demo;
 mod fetch;
+mod fuzz;
 mod process;
 mod setup;
 mod soundfont;
@@ -67,6 +68,18 @@ enum Task {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Give any bytes to everything that reads bytes, by cargo-fuzz with a nightly compiler; ten seconds a target unless said
+    Fuzz {
+        /// Only this target; may be given again
+        #[arg(long)]
+        target: Vec<String>,
+        /// Most executions of each target
+        #[arg(long)]
+        runs: Option<u64>,
+        /// Most seconds for each target
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -84,6 +97,7 @@ fn main() -> ExitCode {
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),
         Task::Bench { what } => bench::run(&what).map(|()| true),
+        Task::Fuzz { target, runs, seconds } => fuzz::run(&target, fuzz::Budget::of(runs, seconds)),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };

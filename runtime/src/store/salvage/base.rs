@@ -5,13 +5,12 @@ use super::report::{Damage, Wrong};
 use super::sectors::Sectors;
 use crate::learn::{Block, BlockKind, Origin};
 use crate::store::chunks::Position;
-use crate::store::frame::{Kind, MAGIC, unframe_postcard};
+use crate::store::frame::MAGIC;
 use crate::store::header::Header;
 use crate::store::rewrite::Statistics;
 use crate::store::sources::Sources;
 use crate::store::state::{ChunkRows, Extent, Part, Root, StateFile};
 use crate::store::storage::Storage;
-use crate::store::v1;
 use crate::{ErrorKind, Result};
 
 /// The whole roots, newest first, with what lies behind them.
@@ -42,11 +41,7 @@ pub(super) fn roots(state: &Sectors, header: &Header, name: &str) -> Result<(Vec
     for slot in 0..header.slots {
         let at = u64::from(slot) * u64::from(header.slot_len_bytes);
         state.read_at(at, &mut bytes)?;
-        let root = match header.format {
-            1 => unframe_postcard::<v1::Root>(&bytes, Kind::Root).map(|r| r.into_root(u64::from(header.chunks))),
-            _ => unframe_postcard::<Root>(&bytes, Kind::Root),
-        };
-        match root {
+        match Root::decode(&bytes, header) {
             Ok(root) => roots.push(root),
             Err(e) if e.kind() == ErrorKind::Mismatch => return Err(e),
             // A slot that was never written is zeros.
