@@ -69,7 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         found: Found::of(&adapter),
     };
     let (only, mixed) = held(&adapter, &args.class);
-    let rows = adapter.tally().get(&Some(args.class.clone())).copied().unwrap_or(0);
+    let tally = adapter.tally();
+    let rows: u64 = [args.class.clone(), args.class.retired()].map(|its| tally.get(&Some(its)).copied().unwrap_or(0)).iter().sum();
     if args.hard {
         done.lost_beside = list(&adapter.loss_of_forgetting_hard(&args.class)?);
         if !done.lost_beside.is_empty() && !args.yes {

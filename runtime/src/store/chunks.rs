@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
 use super::header::Header;
 use super::map::ChunkMap;
-use super::record::{self, ALIGN_BYTES, Found, Link};
+use super::pack::row_stride_bytes;
+use super::record::{self, Found, Link};
 use super::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -69,6 +70,8 @@ pub struct Chunks {
     pub(super) map: Option<ChunkMap>,
     adapter_id: [u8; 16],
     pub(super) chunk_len: usize,
+    /// More rows than fit in a chunk.
+    pub(super) rows_max: u32,
     pub(super) slots: u32,
     write: bool,
     /// Sealed chunks whose slots may not be taken yet.
@@ -114,7 +117,10 @@ impl Chunks {
     /// `Storage` when it cannot be mapped.
     pub fn new(storage: Box<dyn Storage>, header: &Header, write: bool) -> Result<Chunks> {
         let map = storage.mappable().filter(|_| write).map(ChunkMap::new).transpose()?;
+        let creation = &header.creation;
+        let rows_max = header.chunk_len_bytes / row_stride_bytes(creation.dim as usize, creation.bits) as u32;
         Ok(Chunks {
+            rows_max,
             storage,
             map,
             adapter_id: header.adapter_id,
@@ -133,11 +139,6 @@ impl Chunks {
     /// Longest record that fits in a chunk.
     pub fn record_len_max_bytes(&self) -> usize {
         self.chunk_len - 2 * CHUNK_EDGE_BYTES
-    }
-
-    /// More rows than fit in a chunk.
-    pub(super) fn rows_max(&self) -> u32 {
-        (self.chunk_len / ALIGN_BYTES) as u32
     }
 
     /// Where the next record goes.

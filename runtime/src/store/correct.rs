@@ -78,7 +78,7 @@ impl Adapter {
     /// `Input` when there is no such class; `Storage` as [`Adapter::learn`].
     pub fn forget(&mut self, class: &ClassName, durability: Durability) -> Result<(u64, Acknowledgement)> {
         self.check_writable()?;
-        self.check_known(class)?;
+        self.check_known(class, &[class])?;
         self.strip(class)?;
         let records = self.held_records(|_| true)?;
         let its = |f: &&Found| names(records.labels(f), class);
@@ -119,8 +119,9 @@ impl Adapter {
         Ok(())
     }
 
-    pub(super) fn check_known(&self, class: &ClassName) -> Result<()> {
-        if !class.is_retired() && self.contents.blocks.values().any(|b| b.classes().contains_key(class)) {
+    /// Refuses a class of which the statistics have none of its `names`.
+    pub(super) fn check_known(&self, class: &ClassName, names: &[&ClassName]) -> Result<()> {
+        if !class.is_retired() && self.contents.blocks.values().any(|b| names.iter().any(|n| b.classes().contains_key(*n))) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Input, "the adapter knows no such class")

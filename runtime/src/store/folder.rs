@@ -14,7 +14,7 @@ pub(super) const HEADER: &str = "header";
 pub(super) const HEADER_NEW: &str = "header.new";
 pub(super) const CHUNKS: &str = "chunks";
 pub(super) const STATE: &str = "state";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 /// A reader beside a writer tries this often, 1, 2, 4... milliseconds apart, before it calls a state corrupt.
 const READ_ATTEMPTS: u32 = 7;
 

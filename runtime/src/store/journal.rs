@@ -254,8 +254,7 @@ impl Chunks {
             let (end, next) = (all.offset, all.next);
             let sealed = self.seal_of(bytes, sequence);
             let by_seal = sealed.as_ref().is_some_and(|s| s.used_bytes as usize == end);
-            // No chunk has more rows than it has places for records.
-            rows = sealed.map(|s| s.rows).filter(|n| *n as usize <= self.chunk_len / ALIGN_BYTES);
+            rows = sealed.map(|s| s.rows).filter(|n| *n <= self.rows_max);
             let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
             if (by_seal || by_chain) && readable(records.iter().try_for_each(|(at, found)| visit(*at, found)))? {
                 whole = next.map(|next| (end as u32, next));

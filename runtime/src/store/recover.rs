@@ -129,7 +129,7 @@ impl Adapter {
         contents.let_rows_wait(false);
         contents.add_waiting()?;
         if damaged {
-            contents.held.lose(from.sequence, chunks.rows_max());
+            contents.held.lose(from.sequence, chunks.rows_max);
         }
         if let Some(open) = listed.iter().find(|c| c.sequence == from.sequence) {
             contents.let_leave(open);
@@ -194,7 +194,7 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         match sealed {
             Sealed::Whole => {}
             // Or as many as there can be, so that none that has left or leaves comes back when the chunk can be read again.
-            Sealed::Damaged { rows } => contents.held.lose(sequence, rows.unwrap_or(chunks.rows_max())),
+            Sealed::Damaged { rows } => contents.held.lose(sequence, rows.unwrap_or(chunks.rows_max)),
         }
         contents.let_leave(chunk);
     }

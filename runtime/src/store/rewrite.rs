@@ -84,14 +84,15 @@ impl Adapter {
 
     /// Forgets a class without a trace: the statistics are summed anew from the held rows that are not of it, in new files,
     /// and the old ones are removed. Rows of other classes that had left replay are lost with it; they are counted in what is
-    /// returned. A recording of which no row is left is forgotten too, so that it can be taught again.
+    /// returned. A recording of which no row is left is forgotten too, so that it can be taught again. So goes what a class
+    /// left behind under its retired name when it was forgotten before.
     /// [`Adapter::loss_of_forgetting_hard`] tells before.
     ///
     /// # Errors
     /// `Input` when there is no such class; `Storage` when there is no room for a second set of files.
     pub fn forget_hard(&mut self, class: &ClassName) -> Result<Loss> {
         self.check_writable()?;
-        self.check_known(class)?;
+        self.check_known(class, &[class, &class.retired()])?;
         let (statistics, loss) = self.without(class)?;
         let (mut anew, mut kept) = (Anew { statistics, ..self.as_it_is() }, HashSet::new());
         let stripped = |sink: &mut dyn FnMut(Learned) -> Result<()>| {
@@ -115,7 +116,7 @@ impl Adapter {
     /// # Errors
     /// `Input` when there is no such class; those of reading the rows.
     pub fn loss_of_forgetting_hard(&self, class: &ClassName) -> Result<Loss> {
-        self.check_known(class)?;
+        self.check_known(class, &[class, &class.retired()])?;
         Ok(self.without(class)?.1)
     }
 
@@ -219,7 +220,7 @@ impl Adapter {
         })?;
         sums.add_waiting()?;
         let mut loss = difference(&self.contents.blocks, &sums.blocks);
-        loss.remove(&Some(class.clone()));
+        loss.retain(|lost, _| !lost.as_ref().is_some_and(|lost| lost == class || *lost == class.retired()));
         Ok((sums.blocks, loss))
     }
 

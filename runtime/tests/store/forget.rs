@@ -154,6 +154,19 @@ fn forgetting_hard_leaves_the_sums_of_the_held_rows_and_tells_what_else_is_lost(
 }
 
 #[test]
+fn a_class_that_was_forgotten_before_can_still_be_forgotten_hard() {
+    let (mut life, wren) = (overfull(), class("wren"));
+    life.adapter.forget(&wren, Durability::Now).unwrap();
+    let counts = |life: &Life| life.adapter.tally().contains_key(&Some(wren.retired()));
+    assert!(counts(&life), "rows of it had left replay");
+    let told = life.adapter.loss_of_forgetting_hard(&wren).unwrap();
+    assert!(!told.is_empty() && !told.contains_key(&Some(wren.retired())), "{told:?}");
+    assert_eq!(life.adapter.forget_hard(&wren).unwrap(), told);
+    assert!(!counts(&life));
+    assert_eq!(life.adapter.forget_hard(&wren).unwrap_err().kind(), ErrorKind::Input, "nothing of it is left");
+}
+
+#[test]
 fn a_class_that_was_never_taught_cannot_be_forgotten() {
     let mut life = Life::roomy();
     life.live(&rows(0, 3, DIM, BITS));

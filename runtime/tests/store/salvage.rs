@@ -7,7 +7,8 @@ use wheatear::ErrorKind;
 use wheatear::learn::{Block, ClassName, LabelSet};
 use wheatear::store::frame::{Kind, unframe_postcard};
 use wheatear::store::state::Root;
-use wheatear::store::{Access, Batch, Durability, Header, HeaderFound, Salvage, Wrong};
+use wheatear::store::storage::DiskFolder;
+use wheatear::store::{Access, Adapter, Batch, Durability, Header, HeaderFound, Salvage, Wrong};
 
 use crate::committed;
 use crate::disk::{Disk, Image};
@@ -327,6 +328,21 @@ fn where_nothing_is_whole_nothing_is_made() {
     let error = life.try_salvage(&Broken::of(image), Some(&life.adapter)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(Salvage::read(&Broken::of(Image::default()), None).is_err());
+}
+
+#[test]
+fn a_wreck_that_is_being_written_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter");
+    let mut writer = Adapter::create(&path, creation(DIM as u32, 8), NEW_ID).unwrap();
+    teach(&mut writer, &batch(1, true), &rows(0, 2, DIM, 8), Durability::Now).unwrap();
+    let disk = DiskFolder::new(&path);
+    assert_eq!(Salvage::read(&disk, None).err().unwrap().kind(), ErrorKind::Busy);
+    drop(writer);
+    let salvage = Salvage::read(&disk, None).unwrap();
+    assert_eq!(Adapter::open(&path, Access::Write).err().unwrap().kind(), ErrorKind::Busy, "as long as it is being salvaged");
+    drop(salvage);
+    Adapter::open(&path, Access::Write).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod sectors;
 mod wreck;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use report::{ClassRows, Damage, HeaderFound, SalvageReport, Skipped, Wrong};
 
 use super::adapter::Adapter;
 use super::contents::Contents;
+use super::folder::LOCK;
 use super::frame::Kind;
 use super::header::{Creation, Header};
 use super::held::Bounds;
@@ -49,6 +51,20 @@ pub struct Salvage {
     device: [u8; 16],
     anew: Anew,
     report: SalvageReport,
+    /// The wreck's, where there is one: nobody writes it meanwhile.
+    _lock: Option<File>,
+}
+
+/// Takes the wreck's lock, where that can be done without writing anything anew.
+fn lock(folder: &dyn Folder) -> Result<Option<File>> {
+    if !folder.names()?.iter().any(|name| name == LOCK) {
+        return Ok(None);
+    }
+    match folder.lock(LOCK) {
+        Err(e) if e.kind() == ErrorKind::Busy => Err(e.cure("stop it first: what it is just writing looks like damage")),
+        // A wreck that may only be read has no writer either.
+        taken => Ok(taken.ok().flatten()),
+    }
 }
 
 impl Salvage {
@@ -56,9 +72,10 @@ impl Salvage {
     /// a copy of this one. Takes memory for an index of the records and rows, and for one chunk.
     ///
     /// # Errors
-    /// `Missing` when there is no such folder; `Corrupt` when nothing in it is whole, or its header is not and none is given;
+    /// `Missing` when there is no such folder; `Busy` while another process writes it; `Corrupt` when nothing in it is whole, or its header is not and none is given;
     /// `Mismatch` when `like` is of another shape than the wreck's rows, or a newer version wrote the wreck.
     pub fn read(folder: &dyn Folder, like: Option<&Adapter>) -> Result<Salvage> {
+        let lock = lock(folder)?;
         let (headers, found, damage) = wreck::headers(folder, like.map(Adapter::header))?;
         let (mut best, mut mismatch) = (None::<Salvage>, None);
         for header in headers {
@@ -79,6 +96,7 @@ impl Salvage {
         if let Some(like) = like.filter(|_| found == HeaderFound::Like) {
             salvage.compare_with(like)?;
         }
+        salvage._lock = lock;
         Ok(salvage)
     }
 
@@ -162,7 +180,7 @@ impl Salvage {
         let Contents { blocks: statistics, sources, .. } = ledger.contents;
         let (sources, next_row) = (sources.pairs().collect(), holding.next_row);
         let anew = Anew { creation, statistics, origins, sources, next_row, generation: newest_generation.saturating_add(1) };
-        Ok(Salvage { file, header, records: journal.records, chosen: choice.chosen, changes, graphs, device, anew, report })
+        Ok(Salvage { file, header, records: journal.records, chosen: choice.chosen, changes, graphs, device, anew, report, _lock: None })
     }
 
     /// Notes what speaks against the adapter that gave the header.
