@@ -107,6 +107,19 @@ impl Error {
         self
     }
 
+    /// Where that is: a file or a folder, put before the place inside it.
+    pub fn within(self, outer: impl fmt::Display) -> Self {
+        let outer = outer.to_string();
+        match &self.0.at {
+            Some(at) if at.starts_with(&outer) => self,
+            Some(at) => {
+                let at = format!("{outer}, {at}");
+                self.at(at)
+            }
+            None => self.at(outer),
+        }
+    }
+
     /// What was expected there.
     pub fn expected(mut self, expected: impl fmt::Display) -> Self {
         self.0.expected = Some(expected.to_string());

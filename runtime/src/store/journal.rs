@@ -1,6 +1,8 @@
 //! Reading a chunk file that was closed by a power cut: what lies in which slot, how far the journal goes, what was being
 //! written behind it, and which sealed chunks are whole.
 
+use std::collections::HashSet;
+
 use super::chunks::{CHUNK_EDGE_BYTES, Chunk, Chunks, Position, Records};
 use super::frame::{FRAME_LEN_BYTES, Kind, MAGIC};
 use super::record::{self, ALIGN_BYTES, Found, Link};
@@ -185,11 +187,11 @@ impl Chunks {
         // Behind a missing record stands one that was written when the missing one was durable.
         let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
         lost |= heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
-        for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| *slot != self.end.slot as usize) {
+        for (slot, edge) in self.behind_the_end(edges) {
             begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
             if edge.first().is_some_and(later) {
                 let mut buffer = Vec::new();
-                let bytes = self.raw(slot as u32, &mut buffer)?;
+                let bytes = self.raw(slot, &mut buffer)?;
                 let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next();
                 begun |= first.is_some();
                 // The very next one is whole where only its chunk's first bytes were torn away.
@@ -203,6 +205,12 @@ impl Chunks {
                 .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
         }
         Ok(if begun { Tail::Torn } else { Tail::Clean })
+    }
+
+    /// The slots in which something may have been written behind the end of the journal: all but those of its own chunks.
+    fn behind_the_end<'a>(&self, edges: &'a [Edge]) -> Vec<(u32, &'a Edge)> {
+        let own: HashSet<u32> = self.sealed.values().map(|c| c.slot).chain([self.end.slot]).collect();
+        (0..).zip(edges).filter(|(slot, _)| !own.contains(slot)).collect()
     }
 
     /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
@@ -219,11 +227,10 @@ impl Chunks {
             self.storage.write_at(start, &self.opening()?)?;
         }
         if tail == Tail::Torn {
-            let kept: Vec<u32> = self.sealed.values().map(|c| c.slot).chain([self.end.slot]).collect();
-            for (slot, edge) in edges.iter().enumerate().filter(|(slot, _)| !kept.contains(&(*slot as u32))) {
+            for (slot, edge) in self.behind_the_end(edges) {
                 let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
                 if later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1) {
-                    self.storage.write_at(self.start_of(slot as u32), &[0; BEGUN_LEN_BYTES])?;
+                    self.storage.write_at(self.start_of(slot), &[0; BEGUN_LEN_BYTES])?;
                 }
             }
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];

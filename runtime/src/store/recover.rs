@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{Chunks, Position};
 use super::contents::Contents;
-use super::folder::{CHUNKS, STATE};
 use super::frame::Kind;
 use super::header::Header;
 use super::held::{Bounds, Held};
@@ -92,6 +91,7 @@ impl Adapter {
     /// Recovers the adapter that `header` describes from its files.
     pub(super) fn recover(folder: Arc<dyn Folder>, header: Header, access: Access, lock: Option<File>) -> Result<Adapter> {
         let here = folder.path().display().to_string();
+        let (in_chunks, in_state) = (format!("{here}/{}", header.chunk_file()), format!("{here}/{}", header.state_file()));
         let write = access == Access::Write;
         let open_chunks = |write| folder.open(&header.chunk_file(), header.chunk_file_len_bytes(), write);
         if write && open_chunks(false).is_ok_and(|chunks| chunks.found_bytes() < chunks.len_bytes()) {
@@ -100,9 +100,9 @@ impl Adapter {
         }
         let chunks = open_chunks(write)?;
         let state = folder.open(&header.state_file(), header.state_file_len_bytes(), write)?;
-        let state = StateFile::load(state, &header).map_err(|e| e.at(format!("{here}/{STATE}")))?;
-        let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
-        let edges = chunks.survey().map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        let state = StateFile::load(state, &header).map_err(|e| e.within(&in_state))?;
+        let mut chunks = Chunks::new(chunks, &header, write).map_err(|e| e.within(&in_chunks))?;
+        let edges = chunks.survey().map_err(|e| e.within(&in_chunks))?;
         let unreadable = edges.iter().enumerate().filter(|(_, e)| matches!(e, Edge::Unreadable));
         chunks.unreadable = unreadable.map(|(slot, _)| slot as u32).collect();
         let (mut contents, mut listed, mut origins, mut from) = (Contents::of(&header), Vec::new(), Vec::new(), Position::START);
@@ -110,12 +110,12 @@ impl Adapter {
             if !chunks.admits(root.journal) {
                 return Err(Error::new(ErrorKind::Corrupt, "a checkpoint names an impossible place").at(here));
             }
-            let (restored, chunks) = Contents::of_root(&header, &state, root).map_err(|e| e.at(format!("{here}/{STATE}")))?;
+            let (restored, chunks) = Contents::of_root(&header, &state, root).map_err(|e| e.within(&in_state))?;
             (contents, listed) = (restored, listed_by(&header, root, chunks, &edges));
             (origins, from) = (root.origins.clone(), root.journal);
         } else if header.epoch > 0 {
             return Err(Error::new(ErrorKind::Corrupt, "no checkpoint is whole")
-                .at(format!("{here}/{STATE}"))
+                .at(&in_state)
                 .cure("restore the adapter from a copy, or salvage its rows: wheatear repair"));
         }
         admit(&mut chunks, &mut contents, &listed, from, &edges)?;
@@ -136,15 +136,15 @@ impl Adapter {
         }
         contents.held.settle(contents.next_row);
         let damaged = contents.held.chunks_with_missing_rows();
-        check_readable(&chunks, &listed, &here)?;
-        let tail = chunks.tail(&edges).map_err(|e| e.at(format!("{here}/{CHUNKS}")))?;
+        check_readable(&chunks, &listed, &in_chunks)?;
+        let tail = chunks.tail(&edges).map_err(|e| e.within(&in_chunks))?;
         let recovery = match tail {
             Tail::Torn => Recovery::RolledBack { generation: contents.generation },
             Tail::Clean => Recovery::Clean,
         };
         match access {
             Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
-            _ => check_undisturbed(&chunks, &edges, &here)?,
+            _ => check_undisturbed(&chunks, &edges, &in_chunks)?,
         }
         if write {
             // What a writer that was killed had not synced may be in memory alone, and all that follows rests on it.
@@ -217,33 +217,31 @@ fn check_not_overtaken(edges: &[Edge], from: Position, here: &str) -> Result<()>
 
 /// Refuses when a slot cannot be read that may hold the end of the journal: one that nothing is known of, or any, when the
 /// journal goes on behind the chunk where it was last seen. A slot that is listed may have been taken for that.
-fn check_readable(chunks: &Chunks, listed: &[ChunkRows], here: &str) -> Result<()> {
+fn check_readable(chunks: &Chunks, listed: &[ChunkRows], in_chunks: &str) -> Result<()> {
     if chunks.unreadable.is_empty() {
         return Ok(());
     }
     let goes_on = chunks.open_damaged || chunks.end_is_sealed()?;
     match chunks.unreadable.iter().find(|slot| goes_on || !listed.iter().any(|c| c.slot == **slot)) {
         None => Ok(()),
-        Some(slot) => Err(unreadable(*slot, here)),
+        Some(slot) => Err(unreadable(*slot, in_chunks)),
     }
 }
 
-fn unreadable(slot: u32, here: &str) -> Error {
+fn unreadable(slot: u32, in_chunks: &str) -> Error {
     Error::new(ErrorKind::Storage, "a chunk that may hold the newest rows cannot be read")
-        .at(format!("{here}/{CHUNKS}, slot {slot}"))
+        .at(format!("{in_chunks}, slot {slot}"))
         .cure("check the disk (dmesg, SMART) and try again; if it stays so, salvage the rows: wheatear repair")
 }
 
 /// For a reader: refuses what it read when the writer beside it took one of the chunks meanwhile.
-fn check_undisturbed(chunks: &Chunks, edges: &[Edge], here: &str) -> Result<()> {
+fn check_undisturbed(chunks: &Chunks, edges: &[Edge], in_chunks: &str) -> Result<()> {
     let now = chunks.survey()?;
     let used = chunks.sealed.values().map(|c| c.slot).chain([chunks.end.slot]);
     let mut moved = used.filter(|slot| now[*slot as usize].named() != edges[*slot as usize].named());
     match moved.next() {
         None => Ok(()),
-        Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot, here)),
-        Some(slot) => {
-            Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{here}/{CHUNKS}, slot {slot}")))
-        }
+        Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot, in_chunks)),
+        Some(slot) => Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{in_chunks}, slot {slot}"))),
     }
 }

@@ -1,9 +1,8 @@
 //! The adapter store itself, by its public operations only.
 
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wheatear::latent::SpaceId;
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::units::Moment;
@@ -11,15 +10,12 @@ use wheatear::units::Moment;
 use super::{Shape, Store};
 use crate::row::{ORIGIN, Row};
 
-/// The file that a checkpoint writes and nothing else does (docs/format.md).
-const STATE: &str = "state";
-
 /// An adapter that learns.
 pub struct Learner {
     adapter: Adapter,
     durability: Durability,
-    state: PathBuf,
-    checkpointed: SystemTime,
+    /// Generation of the newest checkpoint that is known.
+    checkpoint: u64,
 }
 
 impl Learner {
@@ -27,8 +23,7 @@ impl Learner {
         let creation = Creation::new(SpaceId([0x57; 32]), "synthetic", shape.dim as u32, 8, vec![0.05; shape.dim], ORIGIN);
         let creation = creation.with_replay_rows(shape.replay_rows);
         let adapter = Adapter::create(folder, creation, *b"bench of stores.")?;
-        let state = folder.join(STATE);
-        Ok(Learner { adapter, durability, checkpointed: written(&state)?, state })
+        Ok(Learner { adapter, durability, checkpoint: 0 })
     }
 
     /// Makes durable what is not.
@@ -66,14 +61,9 @@ impl Store for Learner {
     }
 
     fn checkpointed(&mut self) -> Result<bool> {
-        let now = written(&self.state)?;
-        Ok(std::mem::replace(&mut self.checkpointed, now) != now)
+        let now = self.adapter.checkpoint_generation();
+        Ok(std::mem::replace(&mut self.checkpoint, now) != now)
     }
-}
-
-fn written(state: &Path) -> Result<SystemTime> {
-    let meta = std::fs::metadata(state).with_context(|| format!("the adapter has no {}", state.display()))?;
-    Ok(meta.modified()?)
 }
 
 /// Opens the adapter for writing: its statistics are whole when this returns.
