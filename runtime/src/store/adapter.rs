@@ -248,7 +248,7 @@ impl Adapter {
         let entries = self.contents.held.rows_of(sequence);
         let mut first = 0;
         self.chunks.records(sequence, |_, found| {
-            let count = super::journal::rows_in(found);
+            let count = found.rows();
             let held: Vec<bool> = (first..first + count).map(|i| entries.get(i).is_some_and(|e| e.held)).collect();
             first += count;
             if held.iter().any(|h| *h) {

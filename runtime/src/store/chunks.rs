@@ -19,7 +19,7 @@ use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
 use super::header::Header;
 use super::map::ChunkMap;
 use super::pack::row_stride_bytes;
-use super::record::{self, Found, Link};
+use super::record::{self, COUNT_MAX, Found, Link};
 use super::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
@@ -38,6 +38,30 @@ pub(super) struct ChunkSeal {
     pub used_bytes: u32,
     pub rows: u32,
     pub content: u64,
+}
+
+impl ChunkOpen {
+    /// The one in the frame at the start of `bytes`.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is torn, damaged or impossible; `Mismatch` when a newer version wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<ChunkOpen> {
+        unframe_postcard(bytes, Kind::ChunkOpen).and_then(|open: ChunkOpen| check_sequence(open.sequence).map(|()| open))
+    }
+}
+
+impl ChunkSeal {
+    /// As [`ChunkOpen::decode`].
+    pub fn decode(bytes: &[u8]) -> Result<ChunkSeal> {
+        unframe_postcard(bytes, Kind::ChunkSeal).and_then(|seal: ChunkSeal| check_sequence(seal.sequence).map(|()| seal))
+    }
+}
+
+fn check_sequence(sequence: u64) -> Result<()> {
+    match sequence <= COUNT_MAX {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Corrupt, "a chunk has an impossible sequence").found(sequence)),
+    }
 }
 
 /// Where the next record goes.
@@ -265,7 +289,7 @@ impl Chunks {
 
     /// The sequence that a chunk's first bytes name, if they are whole.
     pub(super) fn named(&self, bytes: &[u8]) -> Result<Option<u64>> {
-        let Ok(open) = unframe_postcard::<ChunkOpen>(&bytes[..CHUNK_EDGE_BYTES], Kind::ChunkOpen) else { return Ok(None) };
+        let Ok(open) = ChunkOpen::decode(&bytes[..CHUNK_EDGE_BYTES]) else { return Ok(None) };
         if open.adapter_id != self.adapter_id {
             return Err(Error::new(ErrorKind::Corrupt, "the chunk file belongs to another adapter").cure("restore it from a copy"));
         }
@@ -273,7 +297,7 @@ impl Chunks {
     }
 
     pub(super) fn seal_of(&self, bytes: &[u8], sequence: u64) -> Option<ChunkSeal> {
-        let seal = unframe_postcard::<ChunkSeal>(&bytes[self.chunk_len - CHUNK_EDGE_BYTES..], Kind::ChunkSeal).ok();
+        let seal = ChunkSeal::decode(&bytes[self.chunk_len - CHUNK_EDGE_BYTES..]).ok();
         seal.filter(|s| s.sequence == sequence)
     }
 

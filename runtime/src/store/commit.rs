@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use super::adapter::{Acknowledgement, Adapter, Durability};
 use super::frame::{FLAG_SETTLED, Kind, set_flags};
-use super::journal::rows_in;
 use super::pack::row_stride_bytes;
 use super::record::{self, Batch, Draft, Learned, NewRow, Place};
 use crate::latent::limit;
@@ -146,7 +145,7 @@ impl Adapter {
         self.failed = true;
         self.contents.apply(at, &found)?;
         self.unsynced = true;
-        self.chunks.append(&bytes, rows_in(&found))?;
+        self.chunks.append(&bytes, found.rows())?;
         self.failed = false;
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::chunks::{CHUNK_EDGE_BYTES, Chunk, Chunks, Position, Records};
-use super::frame::{FRAME_LEN_BYTES, Kind, MAGIC};
+use super::frame::{FRAME_LEN_BYTES, MAGIC};
 use super::record::{self, ALIGN_BYTES, Found, Link};
 use crate::{Error, ErrorKind, Result};
 
@@ -112,13 +112,13 @@ impl Chunks {
                 (&mut all).for_each(drop);
                 damaged = all.offset != offset || all.next != Some(next);
                 if !damaged {
-                    rows += before().map(|(_, found)| rows_in(&found)).sum::<usize>();
+                    rows += before().map(|(_, found)| found.rows()).sum::<usize>();
                     damaged = !readable(before().try_for_each(|(at, found)| visit(Position { offset: at, ..position }, &found, false)))?;
                 }
             }
             let mut records = self.records_in(bytes, offset, Some(next));
             for (at, found) in &mut records {
-                rows += rows_in(&found);
+                rows += found.rows();
                 visit(Position { offset: at, ..position }, &found, true)?;
             }
             if let Err(e) = record::decode(bytes.get(records.offset..records.limit).unwrap_or_default())
@@ -292,11 +292,4 @@ pub(super) fn begins_record(bytes: &[u8], next: Link) -> bool {
     let at = |from: usize, wanted: &[u8]| bytes.get(from..from + wanted.len()) == Some(wanted);
     let signs = [at(0, &MAGIC), at(FRAME_LEN_BYTES, &next.generation.to_le_bytes()), at(FRAME_LEN_BYTES + 8, &next.chain.to_le_bytes())];
     signs.into_iter().filter(|s| *s).count() >= 2
-}
-
-/// Rows that a record adds to its chunk.
-pub(super) fn rows_in(found: &Found<'_>) -> usize {
-    let held = matches!(found.kind, Kind::Learn | Kind::Relabel | Kind::Carry);
-    let count = found.payload.get(4..8).filter(|_| held);
-    count.map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)
 }

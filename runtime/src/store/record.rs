@@ -271,23 +271,41 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// The place of the record after it.
     pub fn following(&self) -> Link {
-        Link { generation: self.link.generation.wrapping_add(1), chain: self.check }
+        Link { generation: self.link.generation + 1, chain: self.check }
+    }
+
+    /// Rows that it adds to its chunk.
+    pub fn rows(&self) -> usize {
+        rows_of(self.kind, self.payload) as usize
     }
 }
 
 /// Reads the record at the start of `bytes`.
 ///
 /// # Errors
-/// `Corrupt` when none that is whole starts here; `Mismatch` when a newer version wrote it.
+/// `Corrupt` when none that is whole and possible starts here; `Mismatch` when a newer version wrote it.
 pub fn decode(bytes: &[u8]) -> Result<Found<'_>> {
     let (kind, body) = unframe(bytes)?;
-    let short = || Error::new(ErrorKind::Corrupt, "a journal record is too short");
-    let (head, payload) = body.split_at_checked(16).ok_or_else(short)?;
+    let bad = |what: &str| Error::new(ErrorKind::Corrupt, format!("a journal record is damaged: {what}"));
+    let (head, payload) = body.split_at_checked(16).ok_or_else(|| bad("too short"))?;
     let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap_or_default());
     let len_bytes = (FRAME_LEN_BYTES + body.len()).next_multiple_of(ALIGN_BYTES);
     let link = Link { generation: word(&head[..8]), chain: word(&head[8..]) };
+    if !(1..=COUNT_MAX).contains(&link.generation) {
+        return Err(bad("generation").found(link.generation));
+    }
+    // No row takes less than the smallest stride.
+    if rows_of(kind, payload) as usize > payload.len() / ALIGN_BYTES {
+        return Err(bad("more rows than bytes"));
+    }
     let settled = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]) & FLAG_SETTLED != 0;
     Ok(Found { kind, link, check: word(&bytes[16..24]), payload, len_bytes, settled })
+}
+
+/// Rows that the payload of a record says it adds to its chunk.
+fn rows_of(kind: Kind, payload: &[u8]) -> u32 {
+    let count = payload.get(4..8).filter(|_| matches!(kind, Kind::Learn | Kind::Relabel | Kind::Carry));
+    count.map_or(0, |b| u32::from_le_bytes(b.try_into().unwrap_or_default()))
 }
 
 /// Reads the payload of a record of rows, of latents of `dim` and `bits`, as `format` has it.

@@ -10,7 +10,7 @@ use super::contents::Contents;
 use super::frame::Kind;
 use super::header::Header;
 use super::held::{Bounds, Held};
-use super::journal::{Edge, Sealed, Tail, rows_in};
+use super::journal::{Edge, Sealed, Tail};
 use super::record;
 use super::sources::Sources;
 use super::state::{ChunkRows, Part, Root, StateFile};
@@ -54,7 +54,7 @@ impl Contents {
 
     /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers, and notes which were taken back there.
     pub(super) fn hold_found(&mut self, at: Position, found: &record::Found<'_>) -> Result<()> {
-        if rows_in(found) == 0 && found.kind != Kind::Undo {
+        if found.rows() == 0 && found.kind != Kind::Undo {
             return Ok(());
         }
         let (learned, _) = record::decode_labels(found.payload, self.dim, self.bits, self.format)?;

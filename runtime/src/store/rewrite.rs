@@ -13,7 +13,6 @@ use super::correct::without;
 use super::folder::{remove_all, write_header};
 use super::frame::Kind;
 use super::header::{Creation, Header, STORE_FORMAT};
-use super::journal::rows_in;
 use super::record::{self, Draft, Learned};
 use super::state::{ChunkRows, OriginState, Root, StateFile};
 use super::storage::Folder;
@@ -147,8 +146,8 @@ impl Adapter {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
                 self.records_before(&root, chunk.sequence, chunk.slot, &mut |_, found| {
-                    let keep: Vec<bool> = entries.iter().skip(first).take(rows_in(found)).map(|e| e.held).collect();
-                    first += rows_in(found);
+                    let keep: Vec<bool> = entries.iter().skip(first).take(found.rows()).map(|e| e.held).collect();
+                    first += found.rows();
                     if keep.contains(&true) {
                         let mut learned = record::decode_rows(found.payload, self.dim(), self.header.creation.bits, self.header.format)?;
                         learned.retain(&keep, self.dim());

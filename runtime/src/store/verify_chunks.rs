@@ -3,7 +3,6 @@
 use super::adapter::{Adapter, Recovery};
 use super::chunks::{CHUNK_EDGE_BYTES, Chunk, Records};
 use super::frame::{Kind, crc64};
-use super::journal::rows_in;
 use super::record::{self, Found};
 use super::verify::Verified;
 use crate::Result;
@@ -99,7 +98,7 @@ impl Adapter {
     fn look_at_records(&self, bytes: &[u8], end: usize, at: &str, seen: &mut Verified) -> usize {
         let mut rows = 0;
         for (offset, found) in (Records { bytes, offset: CHUNK_EDGE_BYTES, limit: end, next: None }) {
-            (seen.records, rows) = (seen.records + 1, rows + rows_in(&found));
+            (seen.records, rows) = (seen.records + 1, rows + found.rows());
             if let Err(e) = self.decode_whole(&found) {
                 seen.find(format!("a record cannot be decoded: {e}"), format!("{at}, byte {offset}"), "its rows cannot be read");
             }

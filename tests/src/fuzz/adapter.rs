@@ -97,8 +97,7 @@ pub fn run(data: &[u8]) {
     let mended = |(seen, recovery, damaged)| (seen, if case.forged { Recovery::Clean } else { recovery }, damaged);
     assert_eq!(mended(reopened(&disk, Access::Read, "after a writer had opened it")), clean);
     assert_eq!(mended(reopened(&disk, Access::Write, "after two writers had opened it")), clean);
-    // A forged root can name a place where a row lies already: replay then loses that row, and the statistics do not.
-    let judged = |seen: Seen| if case.forged { Seen { replay: None, ..seen } } else { seen };
+    let again = |adapter: &Adapter, access, when| stays(adapter, &disk, access, case.forged, when);
     // Goes on: what is learned is there, before and after a checkpoint.
     let (dim, bits) = (header.creation.dim as usize, header.creation.bits);
     let learned = adapter.learn(&batch(OWN, 79, "teach"), &borrowed(&rows(&some(2, dim), dim, bits)), Durability::Now);
@@ -106,22 +105,37 @@ pub fn run(data: &[u8]) {
     match learned {
         Ok(done) => assert_eq!(done.generation, now.generation, "the acknowledged generation"),
         Err(e) => {
-            assert!(matches!(e.kind(), ErrorKind::Limit | ErrorKind::Learn), "learning failed in a strange way: {e}");
+            assert!(matches!(e.kind(), ErrorKind::Limit | ErrorKind::Learn) || case.forged, "learning failed in a strange way: {e}");
             assert_eq!(now, before, "a refused row changes nothing");
         }
     }
-    assert_eq!(judged(reopened(&disk, Access::Read, "after it had learned").0), judged(now));
+    if !again(&adapter, Access::Read, "after it had learned") {
+        return;
+    }
     if let Err(e) = adapter.checkpoint() {
         assert_eq!(e.kind(), ErrorKind::Limit, "a checkpoint failed in a strange way: {e}");
     }
-    assert_eq!(judged(reopened(&disk, Access::Write, "after a checkpoint").0), judged(seen(&adapter)));
-    if case.corrects {
-        correct(adapter, &disk, &judged);
+    if again(&adapter, Access::Write, "after a checkpoint") && case.corrects {
+        correct(adapter, &disk, case.forged);
     }
 }
 
+/// Opens again what was written by `adapter`; false when it was forged so that it is refused now.
+///
+/// A forged root can name a place where a row lies already: replay then loses that row, and the statistics do not. Or one
+/// where an older journal lies ahead, so that what is written next seems to have lost what follows it.
+fn stays(adapter: &Adapter, disk: &Disk, access: Access, forged: bool, when: &str) -> bool {
+    let judged = |seen: Seen| if forged { Seen { replay: None, ..seen } } else { seen };
+    match disk.open(access) {
+        Ok(again) => assert_eq!(judged(seen(&again)), judged(seen(adapter)), "{when}"),
+        Err(e) if forged && e.kind() == ErrorKind::Corrupt => return false,
+        Err(e) => panic!("{when}: {e}"),
+    }
+    true
+}
+
 /// Corrections and rewriting are done or refused, and what they leave opens again as it is.
-fn correct(mut adapter: Adapter, disk: &Disk, judged: &dyn Fn(Seen) -> Seen) {
+fn correct(mut adapter: Adapter, disk: &Disk, forged: bool) {
     let labels = LabelSet::single(ClassName::new("jay").expect("a good name"));
     let row = adapter.held_labels().map(|(id, ..)| id).next();
     type Correction<'a> = &'a dyn Fn(&mut Adapter) -> wheatear::Result<()>;
@@ -133,15 +147,16 @@ fn correct(mut adapter: Adapter, disk: &Disk, judged: &dyn Fn(Seen) -> Seen) {
     ];
     for (what, correction) in corrections {
         let before = seen(&adapter);
-        let done = correction(&mut adapter);
-        let (after, _, _) = reopened(disk, Access::Write, what);
-        match done {
-            Ok(()) => assert_eq!(judged(after), judged(seen(&adapter)), "{what}"),
-            // Of several commits the first may have been done.
-            Err(e) if e.kind() == ErrorKind::Learn => {}
-            Err(e) => assert_eq!(judged(after), judged(before), "{what}: {e}"),
+        if let Err(e) = correction(&mut adapter) {
+            // Rows that were forged can fail to be taken back when a first commit is done already; then it is opened again.
+            assert!(matches!(e.kind(), ErrorKind::Input | ErrorKind::Limit) || forged, "{what}: {e}");
+            assert!(seen(&adapter) == before || forged, "{what} was refused, and yet something changed: {e}");
+            let Ok(opened) = disk.open(Access::Write) else { return assert!(forged, "{what}") };
+            adapter = opened;
         }
-        adapter = disk.open(Access::Write).expect("it was just opened");
+        if !stays(&adapter, disk, Access::Read, forged, what) {
+            return;
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! What lies in the slots of a wrecked chunk file: every whole record, at whatever multiple of 16 bytes it begins.
 
 use crate::store::chunks::{CHUNK_EDGE_BYTES, ChunkOpen, ChunkSeal};
-use crate::store::frame::{Kind, MAGIC, unframe_postcard};
-use crate::store::journal::rows_in;
+use crate::store::frame::{Kind, MAGIC};
 use crate::store::record::{self, ALIGN_BYTES, Link};
 use crate::{Error, ErrorKind, Result};
 
@@ -89,8 +88,8 @@ impl Slot {
                 _ => runs.push(Run(vec![piece])),
             }
         }
-        let opening = unframe_postcard(&bytes[..CHUNK_EDGE_BYTES], Kind::ChunkOpen).ok();
-        let seal = unframe_postcard(&bytes[limit..], Kind::ChunkSeal).ok();
+        let opening = ChunkOpen::decode(&bytes[..CHUNK_EDGE_BYTES]).ok();
+        let seal = ChunkSeal::decode(&bytes[limit..]).ok();
         Ok(Slot { number, opening, seal, runs })
     }
 
@@ -128,6 +127,6 @@ fn piece(slot: u32, bytes: &[u8], at: usize, limit: usize) -> Result<Option<Piec
         }
     }
     let len_bytes = found.len_bytes.min(limit - at) as u32;
-    let (kind, link, check, rows) = (found.kind, found.link, found.check, rows_in(&found) as u32);
+    let (kind, link, check, rows) = (found.kind, found.link, found.check, found.rows() as u32);
     Ok(Some(Piece { slot, offset: at as u32, len_bytes, kind, link, check, rows }))
 }
