@@ -167,12 +167,12 @@ impl Adapter {
                 break;
             }
             let covered = self.state.covered_before();
-            let (waiting, cheapest) = self.cheapest();
+            let (waiting, cheapest) = self.cheapest(covered);
             let usable = self.chunks.record_len_max_bytes() as u64;
-            // The last free slot is begun for rows only when theirs comes free at once.
-            let victim = cheapest.filter(|(s, cost)| 4 * cost <= 3 * usable && (free > 1 || free == 1 && *s < covered));
+            // Carried rows go into a free slot before theirs comes free.
+            let victim = cheapest.filter(|(_, cost)| 4 * cost <= 3 * usable && free > 0);
             // Bytes written for each slot that comes free.
-            let by_checkpoint = 2 * self.checkpoint_len_bytes() / waiting.max(1);
+            let by_checkpoint = self.checkpoint_len_bytes() / waiting.max(1);
             match victim {
                 Some((sequence, cost)) if waiting == 0 || usable * cost / (usable - cost) < by_checkpoint => self.carry(sequence)?,
                 _ if waiting > 0 || covered < full => self.checkpoint()?,
@@ -211,11 +211,14 @@ impl Adapter {
         }
     }
 
-    /// How many empty chunks wait for a checkpoint, and the chunk whose rows are cheapest to move, with what they cost.
-    fn cheapest(&self) -> (u64, Option<(u64, u64)>) {
-        let costs: Vec<(u64, u64)> = self.chunks.sealed.keys().map(|s| (*s, self.contents.held.cost_bytes_of(*s))).collect();
-        let waiting = costs.iter().filter(|(_, cost)| *cost == 0).count() as u64;
-        (waiting, costs.into_iter().filter(|(_, cost)| *cost > 0).min_by_key(|(sequence, cost)| (*cost, *sequence)))
+    /// How many empty chunks come free with the next checkpoint, and of the chunks before `covered`, whose slots come free as
+    /// soon as they are empty, the one whose rows are cheapest to move, with what they cost.
+    fn cheapest(&self, covered: u64) -> (u64, Option<(u64, u64)>) {
+        let next_covered = self.state.newest().map_or(0, |r| r.journal.sequence);
+        let cost = |s: &u64| self.contents.held.cost_bytes_of(*s);
+        let waiting = self.chunks.sealed.range(..next_covered).filter(|(s, _)| cost(s) == 0).count() as u64;
+        let costs = self.chunks.sealed.range(..covered).map(|(s, _)| (*s, cost(s))).filter(|(_, cost)| *cost > 0);
+        (waiting, costs.min_by_key(|(sequence, cost)| (*cost, *sequence)))
     }
 
     /// Writes the held rows of a chunk anew at the end of the journal, so that its slot comes free.

@@ -25,6 +25,11 @@ pub const UNIT_LEN_BYTES: u32 = 64 * 1024;
 const ROW_META_LEN_BYTES: usize = 192;
 /// Chunks beside those that rows need: the open one, and room to carry rows before their chunk is taken.
 pub const SPARE_CHUNKS: u32 = 4;
+/// The chunk file holds this many times what replay may hold. The more, the fewer rows are written again so that their chunk
+/// can be taken, and the fewer checkpoints; but the more there is to open.
+pub const FILE_OVER_HELD: u32 = 3;
+/// Blocks that every origin may have, in the order of the digest.
+const BLOCKS: [BlockKind; 3] = [BlockKind::Latents, BlockKind::Mixed, BlockKind::Background];
 /// Number of root slots: current, previous, accepted, trial and as many being replaced.
 pub const SLOTS: u32 = 8;
 
@@ -47,7 +52,7 @@ pub struct Creation {
     pub origin: Origin,
     /// When the adapter was made.
     pub created: Moment,
-    /// Most rows that replay holds; the chunk file is made twice as large, so that few rows have to move.
+    /// Most rows that replay holds; the chunk file is made [`FILE_OVER_HELD`] times as large.
     pub replay_rows: u32,
     /// Most classes.
     pub max_classes: u32,
@@ -144,7 +149,6 @@ impl Header {
     /// `Config` when a bound is out of range.
     pub fn new(creation: Creation, adapter_id: [u8; 16]) -> Result<Header> {
         creation.validate(ErrorKind::Config)?;
-        let blocks = vec![BlockKind::Latents, BlockKind::Mixed, BlockKind::Background];
         let stride = row_stride_bytes(creation.dim as usize, creation.bits);
         let per_row = stride + ROW_META_LEN_BYTES;
         let mut chunk_len_bytes = CHUNK_STEP_BYTES;
@@ -152,7 +156,7 @@ impl Header {
             chunk_len_bytes += CHUNK_STEP_BYTES;
         }
         let rows_per_chunk = (chunk_len_bytes as usize - 2 * CHUNK_EDGE_BYTES) / per_row;
-        let chunks = 2 * (creation.replay_rows as usize).div_ceil(rows_per_chunk).max(2) as u32 + SPARE_CHUNKS;
+        let chunks = FILE_OVER_HELD * (creation.replay_rows as usize).div_ceil(rows_per_chunk).max(2) as u32 + SPARE_CHUNKS;
         let (d, c) = (u64::from(creation.dim), u64::from(creation.max_classes));
         let name = 2 + crate::learn::class::NAME_LEN_MAX_BYTES as u64;
         let base = 32 + 8 * d + 4 * d * (d + 1);
@@ -171,7 +175,7 @@ impl Header {
             format: STORE_FORMAT,
             adapter_id,
             creation,
-            blocks,
+            blocks: BLOCKS.to_vec(),
             chunk_len_bytes,
             chunks,
             slots: SLOTS,
@@ -186,6 +190,7 @@ impl Header {
     fn validate(&self, kind: ErrorKind) -> Result<()> {
         self.creation.validate(kind)?;
         let check = |what: &str, ok: bool, allowed: &str, found: String| check(kind, what, ok, allowed, found);
+        check("blocks", self.blocks == BLOCKS, &format!("{BLOCKS:?}"), format!("{:?}", self.blocks))?;
         let step = self.chunk_len_bytes > 0 && self.chunk_len_bytes.is_multiple_of(CHUNK_STEP_BYTES);
         check("chunk_len_bytes", step, "a multiple of 65536", self.chunk_len_bytes.to_string())?;
         check("chunks", (2..=50_000_000).contains(&self.chunks), "2 to 50000000", self.chunks.to_string())?;
@@ -207,7 +212,7 @@ impl Header {
 
     /// Bytes that the records of held rows may take.
     pub fn held_bytes_max(&self) -> u64 {
-        let data = self.chunks.saturating_sub(SPARE_CHUNKS).max(2) / 2;
+        let data = (self.chunks.saturating_sub(SPARE_CHUNKS) / FILE_OVER_HELD).max(1);
         u64::from(data) * u64::from(self.chunk_len_bytes - 2 * CHUNK_EDGE_BYTES as u32)
     }
 

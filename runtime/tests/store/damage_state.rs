@@ -86,7 +86,7 @@ fn damage_to_any_one_part_of_the_two_newest_checkpoints_loses_nothing_after_chun
         let disk = Disk::new(&Header::new(creation(dim as u32, 8), ID).unwrap());
         let mut adapter = open(&disk);
         let (mut taught, mut taken, mut tried) = (Vec::<Row>::new(), 0, 0);
-        for step in 0..44 {
+        for step in 0..60 {
             let before = disk.image().file("chunks")[CHUNK..CHUNK + 512].to_vec();
             let new = rows(taught.len() as u64, 1, dim, 8);
             teach(&mut adapter, &bulky(9_000 + 1_500 * (step % 9)), &new, Durability::Now).unwrap();

@@ -190,7 +190,7 @@ fn a_chunk_is_taken_again_only_behind_a_checkpoint_that_covers_it() {
         first_checkpoint = first_checkpoint.or(Some(step).filter(|_| adapter.checkpoint_generation() > 0));
         check(&disk.open(Access::Read).unwrap(), &taught);
     }
-    assert_eq!(first_checkpoint, Some(18), "when the seventh chunk is begun and only two slots are free");
+    assert_eq!(first_checkpoint, Some(24), "when the ninth of ten chunks is begun and only two slots are free");
 }
 
 #[test]

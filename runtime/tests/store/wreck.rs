@@ -276,7 +276,7 @@ pub fn life() -> Life {
 /// An adapter that has been through its chunk file several times.
 pub fn long_life() -> Life {
     let mut life = Life::begin();
-    for step in 0..40u64 {
+    for step in 0..56u64 {
         let ids = life.learn(1 + step % 3, 6_000 + 900 * (step as usize % 7));
         match step % 5 {
             1 => life.relabel(&ids[..1], &labels(&["jay"], &[])),
