@@ -21,9 +21,7 @@ const TILE: usize = 256;
 /// # Panics
 /// When a length does not fit the shapes.
 pub fn gram_update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
-    assert!(dim > 0 && latents.len().is_multiple_of(dim), "latents are n x {dim}");
-    assert!(latents.len() / dim <= CHUNK_ROWS_MAX, "one call holds at most {CHUNK_ROWS_MAX} rows");
-    assert_eq!(gram.len(), dim * (dim + 1) / 2, "packed upper triangle");
+    check_gram(latents, dim, gram);
     let wide: Vec<i16> = latents.iter().map(|q| i16::from(*q)).collect();
     let mut rest = gram;
     for i in 0..dim {
@@ -34,6 +32,13 @@ pub fn gram_update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
             gram_tile(&wide, dim, i, first, sign, out);
         }
     }
+}
+
+/// Checks the shapes of a rank-k update.
+pub(super) fn check_gram(latents: &[i8], dim: usize, gram: &[i64]) {
+    assert!(dim > 0 && latents.len().is_multiple_of(dim), "latents are n x {dim}");
+    assert!(latents.len() / dim <= CHUNK_ROWS_MAX, "one call holds at most {CHUNK_ROWS_MAX} rows");
+    assert_eq!(gram.len(), dim * (dim + 1) / 2, "packed upper triangle");
 }
 
 /// One tile of row `i` of the Gram matrix: columns `first..first + out.len()`.
@@ -100,60 +105,6 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn naive_gram(latents: &[i8], dim: usize) -> Vec<i64> {
-        let mut g = Vec::new();
-        for i in 0..dim {
-            for j in i..dim {
-                g.push(latents.chunks(dim).map(|q| i64::from(q[i]) * i64::from(q[j])).sum());
-            }
-        }
-        g
-    }
-
-    #[test]
-    fn gram_equals_the_definition_for_all_small_shapes_and_extreme_values() {
-        let mut failures = Vec::new();
-        for dim in 1..68 {
-            for rows in [0usize, 1, 2, 3, 7] {
-                for pattern in 0..3 {
-                    let q: Vec<i8> = (0..rows * dim)
-                        .map(|k| match pattern {
-                            0 => 127,
-                            1 => [-127, 127][k % 2],
-                            _ => ((k * 7919 + 13) % 255) as i8,
-                        })
-                        .map(|v: i8| v.max(-127))
-                        .collect();
-                    let mut g = vec![0; dim * (dim + 1) / 2];
-                    gram_update(&q, dim, Sign::Add, &mut g);
-                    if g != naive_gram(&q, dim) {
-                        failures.push((dim, rows, pattern));
-                    }
-                    gram_update(&q, dim, Sign::Subtract, &mut g);
-                    assert!(g.iter().all(|v| *v == 0), "{dim} {rows} {pattern}");
-                }
-            }
-        }
-        assert!(failures.is_empty(), "dim, rows, pattern: {failures:?}");
-    }
-
-    #[test]
-    fn gram_crosses_tile_borders() {
-        let dim = 2 * TILE + 3;
-        let q: Vec<i8> = (0..3 * dim).map(|k| ((k * 31) % 251) as u8 as i8).map(|v| v.max(-127)).collect();
-        let mut g = vec![0; dim * (dim + 1) / 2];
-        gram_update(&q, dim, Sign::Add, &mut g);
-        assert_eq!(g, naive_gram(&q, dim));
-    }
-
-    #[test]
-    fn the_largest_chunk_does_not_overflow_i32() {
-        let q = vec![-127i8; CHUNK_ROWS_MAX * 2];
-        let mut g = vec![0; 3];
-        gram_update(&q, 2, Sign::Add, &mut g);
-        assert_eq!(g, [16_129 * CHUNK_ROWS_MAX as i64; 3]);
-    }
 
     #[test]
     fn dot_equals_the_f64_sum_within_its_bound() {

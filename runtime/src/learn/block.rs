@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::kernel::scalar::{Sign, gram_update, sum_update};
+use crate::kernel::gram_update;
+use crate::kernel::scalar::{Sign, sum_update};
 use crate::learn::{ClassName, LabelSet};
 use crate::{Error, ErrorKind, Result};
 
