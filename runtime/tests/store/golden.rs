@@ -82,7 +82,7 @@ fn the_same_life_gives_the_committed_bytes() {
     }
 }
 
-/// For a new format: run with `--ignored`, then `digest.py`.
+/// For a new format: run with `--ignored`, then `adapter_digest.py`.
 #[test]
 #[ignore = "writes the golden files"]
 fn write_the_golden_adapter() {

@@ -1,10 +1,11 @@
 """Sums the rows of the golden adapter with Python's integers and prints the digest its statistics must have.
 
 The rows come from the generator of runtime/tests/store/world.rs, written here again; the canonical form from
-runtime/docs/format.md. Run: python3 digest.py > digest.txt
+runtime/docs/format.md. Run: python3 adapter_digest.py FORMAT > adapter-vFORMAT/digest.txt
 """
 import hashlib
 import struct
+import sys
 
 DIM, BITS, ROWS = 6, 7, 12
 MASK = (1 << 64) - 1
@@ -54,6 +55,9 @@ def kind_of(row):
 
 
 rows = [row(n) for n in range(ROWS)]
+if sys.argv[1] != "1":
+    # Since format 2: what was taught once more was taken back; the second row was relabelled.
+    rows[1] = rows[1][0], ["jay"], []
 digest = hashlib.sha256()
 for kind in range(3):
     mine = [r for r in rows if kind_of(r) == kind]
