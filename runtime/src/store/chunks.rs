@@ -51,6 +51,11 @@ impl ChunkOpen {
 }
 
 impl ChunkSeal {
+    /// The seal of a chunk with `rows` rows in `content`, all that was written of it.
+    fn of(sequence: u64, rows: u32, content: &[u8]) -> ChunkSeal {
+        ChunkSeal { sequence, used_bytes: content.len() as u32, rows, content: crc64(&[content]) }
+    }
+
     /// As [`ChunkOpen::decode`].
     pub fn decode(bytes: &[u8]) -> Result<ChunkSeal> {
         unframe_postcard(bytes, Kind::ChunkSeal).and_then(|seal: ChunkSeal| check_sequence(seal.sequence).map(|()| seal))
@@ -248,15 +253,38 @@ impl Chunks {
             // Nobody knows how many rows it had; without a seal it stays damaged.
             return self.keep(self.end.sequence, Chunk { slot: self.end.slot, whole: None });
         }
-        let start = self.start_of(self.end.slot);
         let mut content = vec![0u8; self.end.offset as usize];
-        self.storage.read_at(start, &mut content)?;
-        let (sequence, used_bytes) = (self.end.sequence, self.end.offset);
-        let seal = ChunkSeal { sequence, used_bytes, rows: self.rows_in_open, content: crc64(&[&content]) };
+        self.storage.read_at(self.start_of(self.end.slot), &mut content)?;
+        let Position { sequence, offset, slot } = self.end;
+        self.write_seal(slot, ChunkSeal::of(sequence, self.rows_in_open, &content))?;
+        self.keep(sequence, Chunk { slot, whole: Some((offset, self.next)) })
+    }
+
+    fn write_seal(&self, slot: u32, seal: ChunkSeal) -> Result<()> {
         let mut footer = frame_postcard(Kind::ChunkSeal, &seal)?;
         footer.resize(CHUNK_EDGE_BYTES, 0);
-        self.storage.write_at(start + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)?;
-        self.keep(sequence, Chunk { slot: self.end.slot, whole: Some((used_bytes, self.next)) })
+        self.storage.write_at(self.start_of(slot) + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)
+    }
+
+    /// Seals the chunks again whose seal is torn or damaged, and which the chunk behind proved whole: once that one is taken,
+    /// nothing else does. Durable only after [`Chunks::sync`].
+    ///
+    /// # Errors
+    /// `Storage` when one cannot be read or written.
+    pub(super) fn seal_again(&mut self) -> Result<()> {
+        let mut buffer = Vec::new();
+        for (sequence, chunk) in &self.sealed {
+            let Some((end, _)) = chunk.whole else { continue };
+            let bytes = self.raw(chunk.slot, &mut buffer)?;
+            if self.seal_of(bytes, *sequence).is_some_and(|seal| seal.used_bytes == end) {
+                continue;
+            }
+            let content = &bytes[..end as usize];
+            let records = Records { bytes: content, offset: CHUNK_EDGE_BYTES, limit: content.len(), next: None };
+            let rows: usize = records.map(|(_, found)| found.rows()).sum();
+            self.write_seal(chunk.slot, ChunkSeal::of(*sequence, rows as u32, content))?;
+        }
+        Ok(())
     }
 
     /// Counts a chunk among the sealed ones, and lets a writer see it through the map when it is whole.

@@ -143,7 +143,7 @@ impl Adapter {
             Tail::Clean => Recovery::Clean,
         };
         match access {
-            Access::Write if header.format > 1 => chunks.mend(&edges, tail)?,
+            Access::Write if header.format > 1 => chunks.mend(&edges, tail).and_then(|()| chunks.seal_again())?,
             _ => check_undisturbed(&chunks, &edges, &in_chunks)?,
         }
         if write {

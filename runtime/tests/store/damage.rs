@@ -131,16 +131,21 @@ fn a_torn_first_record_of_a_chunk_is_rolled_back_and_its_torn_opening_loses_noth
 }
 
 #[test]
-fn a_torn_seal_loses_nothing() {
+fn a_torn_seal_loses_nothing_and_is_written_again_while_the_chunk_behind_still_proves_it() {
     let disk = Disk::new(&header());
-    let taught = taught(&disk, 6, 21_000);
+    let taught = taught(&disk, 7, 21_000);
+    let whole = disk.image().file("chunks").clone();
     for chunk in 0..2 {
         for at in [0, 20, 30] {
             let mut image = disk.image();
             image.file("chunks")[(chunk + 1) * CHUNK - 512 + at] ^= 4;
-            let adapter = open(&Disk::of(image));
+            let disk = Disk::of(image);
+            check(&disk.open(Access::Read).unwrap(), &taught);
+            assert!(*disk.image().file("chunks") != whole, "a reader writes nothing");
+            let adapter = open(&disk);
             check(&adapter, &taught);
             assert_eq!(adapter.damaged_chunks(), 0);
+            assert!(*disk.image().file("chunks") == whole, "chunk {chunk}, byte {at}");
         }
     }
 }

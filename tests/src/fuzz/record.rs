@@ -38,7 +38,10 @@ fn around(meta: &[u8], count: usize, dim: usize, bits: u8) -> Vec<u8> {
 
 fn payload(payload: &[u8], dim: usize, bits: u8) {
     let record = encode(Kind::Learn, LINK, payload).expect("a short payload");
-    let found = decode(&record).expect("a record just made");
+    // It may say that it has more rows than it has room for.
+    let Ok(found) = decode(&record) else {
+        return assert!(decode_rows(payload, dim, bits, STORE_FORMAT).is_err(), "a record without its rows");
+    };
     assert_eq!((found.kind, found.link, found.payload, found.len_bytes), (Kind::Learn, LINK, payload, record.len()));
     assert_eq!((found.following().generation, found.following().chain), (LINK.generation + 1, found.check));
     if let Ok(learned) = decode_rows(payload, dim, bits, STORE_FORMAT) {
