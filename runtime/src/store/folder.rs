@@ -138,6 +138,7 @@ pub(super) fn not_there(e: Error, folder: &Path) -> Error {
     match (e.kind(), folder.is_dir()) {
         (ErrorKind::Missing, false) => e.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
         (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => e.cure("this folder is no adapter: name another one"),
+        (ErrorKind::Missing, true) => e.cure("restore the adapter from a copy, or salvage its rows: wheatear repair"),
         _ => e,
     }
 }

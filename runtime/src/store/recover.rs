@@ -151,6 +151,12 @@ impl Adapter {
             chunks.sync()?;
             state.sync()?;
         }
+        for (file, place) in [(&chunks.storage, &in_chunks), (&state.storage, &in_state)] {
+            let (found, whole) = (file.found_bytes(), file.len_bytes());
+            if found < whole {
+                log::warn!("{place}: cut short by something else: {found} of {whole} bytes, what is missing is taken for zeros");
+            }
+        }
         if damaged > 0 {
             log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
         }

@@ -134,12 +134,9 @@ impl Folder for DiskFolder {
                 .found(format!("{found} bytes"))
                 .cure("restore it from a copy"));
         }
-        if found < len_bytes {
-            log::warn!("{}: cut short by something else: {found} of {len_bytes} bytes, what is missing is taken for zeros", path.display());
-            if write {
-                preallocate(&file, &path, found, len_bytes)?;
-                file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
-            }
+        if found < len_bytes && write {
+            preallocate(&file, &path, found, len_bytes)?;
+            file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
         }
         Ok(Box::new(FileStorage { file, path, len_bytes, found_bytes: found }))
     }

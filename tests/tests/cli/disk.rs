@@ -70,7 +70,7 @@ fn an_adapter_goes_on_learning_when_the_disk_has_become_full() {
         \"$0\" teach \"$2\" --backbone \"$3\" --adapter \"$1/adapter\" >&2
         \"$0\" classify \"$2/Violin\" --backbone \"$3\" --adapter \"$1/adapter\" --format csv --out \"$1/out\" && exit 97 || echo \"out $?\" >&2
         \"$0\" inspect --json \"$1/adapter\"";
-    let Some(ran) = on_small_disk("64m", script, &sounds, &aisfx()) else { return };
+    let Some(ran) = on_small_disk("96m", script, &sounds, &aisfx()) else { return };
     let ran = ran.ok();
     let rows = |i: usize| ran.json()["classes"][i]["rows"].as_u64().unwrap();
     assert!(rows(0) >= 3 && rows(1) >= 3, "{ran:?}");
@@ -93,7 +93,7 @@ fn a_disk_that_fills_up_in_the_middle_keeps_what_was_acknowledged() {
         rm \"$1/filler\"; \"$0\" teach \"$2\" --backbone \"$3\" --adapter \"$1/adapter\" >\"$1/again\"
         \"$0\" inspect --json \"$1/adapter\" >\"$1/facts\"; grep statistics_sha256 \"$1/facts\" >&2
         exit $code";
-    let Some(ran) = on_small_disk("64m", script, &sounds, &aisfx()) else { return };
+    let Some(ran) = on_small_disk("96m", script, &sounds, &aisfx()) else { return };
     let ran = ran.fails(7, &["No space left", "free some space"]);
     let facts = ran.json();
     assert!(facts["generation"].as_u64().unwrap() >= 6 && facts["generation"].as_u64().unwrap() < 12, "{facts}");
