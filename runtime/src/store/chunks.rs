@@ -105,6 +105,8 @@ pub struct Chunks {
     write: bool,
     /// Sealed chunks whose slots may not be taken yet.
     pub(super) sealed: BTreeMap<u64, Chunk>,
+    /// Of them, those whose seal is torn or damaged, and which the chunk behind proved whole.
+    pub(super) torn_seals: Vec<u64>,
     /// Slots that could not be read when the file was opened: nothing is written there.
     pub(super) unreadable: Vec<u32>,
     pub(super) end: Position,
@@ -157,6 +159,7 @@ impl Chunks {
             slots: header.chunks,
             write,
             sealed: BTreeMap::new(),
+            torn_seals: Vec::new(),
             unreadable: Vec::new(),
             end: Position::START,
             next: Link::FIRST,
@@ -266,23 +269,18 @@ impl Chunks {
         self.storage.write_at(self.start_of(slot) + (self.chunk_len - CHUNK_EDGE_BYTES) as u64, &footer)
     }
 
-    /// Seals the chunks again whose seal is torn or damaged, and which the chunk behind proved whole: once that one is taken,
-    /// nothing else does. Durable only after [`Chunks::sync`].
+    /// Seals the chunks of `torn_seals` again: once the chunk behind is taken, nothing else proves them whole. Durable only after [`Chunks::sync`].
     ///
     /// # Errors
     /// `Storage` when one cannot be read or written.
     pub(super) fn seal_again(&mut self) -> Result<()> {
         let mut buffer = Vec::new();
-        for (sequence, chunk) in &self.sealed {
-            let Some((end, _)) = chunk.whole else { continue };
-            let bytes = self.raw(chunk.slot, &mut buffer)?;
-            if self.seal_of(bytes, *sequence).is_some_and(|seal| seal.used_bytes == end) {
-                continue;
-            }
-            let content = &bytes[..end as usize];
+        for sequence in std::mem::take(&mut self.torn_seals) {
+            let Some((slot, end, _)) = self.extent(sequence) else { continue };
+            let content = &self.raw(slot, &mut buffer)?[..end as usize];
             let records = Records { bytes: content, offset: CHUNK_EDGE_BYTES, limit: content.len(), next: None };
             let rows: usize = records.map(|(_, found)| found.rows()).sum();
-            self.write_seal(chunk.slot, ChunkSeal::of(*sequence, rows as u32, content))?;
+            self.write_seal(slot, ChunkSeal::of(sequence, rows as u32, content))?;
         }
         Ok(())
     }

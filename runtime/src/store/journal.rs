@@ -128,6 +128,7 @@ impl Chunks {
             }
             next = records.next.unwrap_or(next);
             position.offset = records.offset as u32;
+            let sealed = self.seal_of(bytes, position.sequence).is_some_and(|seal| seal.used_bytes == position.offset);
             (self.end, self.next, self.rows_in_open, self.open_damaged) = (position, next, rows as u32, damaged);
             any_damaged |= damaged;
             let Some(slot) = self.slot_of_next(edges) else { return Ok(any_damaged) };
@@ -136,6 +137,7 @@ impl Chunks {
                 return Ok(any_damaged);
             }
             let whole = Some((position.offset, next)).filter(|_| !damaged);
+            self.torn_seals.extend(Some(position.sequence).filter(|_| !sealed && !damaged));
             self.keep(position.sequence, Chunk { slot: position.slot, whole })?;
             position = Position { sequence: position.sequence + 1, offset: CHUNK_EDGE_BYTES as u32, slot };
         }
@@ -253,7 +255,7 @@ impl Chunks {
         visit: &mut dyn FnMut(u32, &Found<'_>) -> Result<()>,
     ) -> Result<Sealed> {
         let mut buffer = Vec::new();
-        let (mut whole, mut rows) = (None, None);
+        let (mut whole, mut rows, mut torn) = (None, None, false);
         // What cannot be read is damaged: the checkpoint covers it.
         if let Ok(bytes) = self.raw(slot, &mut buffer) {
             let mut all = self.records_in(bytes, CHUNK_EDGE_BYTES, None);
@@ -265,8 +267,10 @@ impl Chunks {
             let by_chain = next.is_some() && follower.and_then(Edge::first) == next;
             if (by_seal || by_chain) && readable(records.iter().try_for_each(|(at, found)| visit(*at, found)))? {
                 whole = next.map(|next| (end as u32, next));
+                torn = whole.is_some() && !by_seal;
             }
         }
+        self.torn_seals.extend(Some(sequence).filter(|_| torn));
         self.keep(sequence, Chunk { slot, whole })?;
         Ok(if whole.is_some() { Sealed::Whole } else { Sealed::Damaged { rows } })
     }
