@@ -10,8 +10,6 @@ use crate::{Error, ErrorKind, Result};
 
 /// Bytes of the first record that [`Chunks::survey`] looks at: as far as its generation and chain.
 const HEAD_LEN_BYTES: usize = FRAME_LEN_BYTES + 16;
-/// Bytes wiped at the start of a chunk that was being begun.
-const BEGUN_LEN_BYTES: usize = 2 * CHUNK_EDGE_BYTES;
 
 /// What the first bytes of a slot say.
 #[derive(Debug, Clone)]
@@ -183,17 +181,21 @@ impl Chunks {
         let later = |link: Link| link.generation >= self.next.generation;
         // Of several records that were being written the first may be missing, and those behind it torn.
         let limit = self.chunk_len - CHUNK_EDGE_BYTES;
-        let heads = (end..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later));
-        let heads: Vec<usize> = heads.collect();
-        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !heads.is_empty();
+        let heads = |bytes: &[u8], from: usize| -> Vec<usize> {
+            (from..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later)).collect()
+        };
         // Behind a missing record stands one that was written when the missing one was durable.
         let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
-        lost |= heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
-        for (slot, edge) in self.behind_the_end(edges) {
+        let proven = |bytes: &[u8], heads: &[usize]| heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
+        let behind = heads(bytes, end);
+        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !behind.is_empty();
+        lost |= proven(bytes, &behind);
+        for (slot, edge) in self.behind_the_end(edges).into_iter().filter(|(_, edge)| self.may_be_begun(edge)) {
             begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
+            let mut buffer = Vec::new();
+            let bytes = self.raw(slot, &mut buffer)?;
+            lost |= proven(bytes, &heads(bytes, CHUNK_EDGE_BYTES));
             if edge.first().is_some_and(later) {
-                let mut buffer = Vec::new();
-                let bytes = self.raw(slot, &mut buffer)?;
                 let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next();
                 begun |= first.is_some();
                 // The very next one is whole where only its chunk's first bytes were torn away.
@@ -215,6 +217,12 @@ impl Chunks {
         (0..).zip(edges).filter(|(slot, _)| !own.contains(slot)).collect()
     }
 
+    /// True for a slot in which a chunk behind the end may have been begun.
+    fn may_be_begun(&self, edge: &Edge) -> bool {
+        let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
+        later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1)
+    }
+
     /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
     /// that is equal to the one it once followed; and writes the first bytes of the open chunk again if they are damaged.
     /// Durable only after [`Chunks::sync`].
@@ -229,11 +237,9 @@ impl Chunks {
             self.storage.write_at(start, &self.opening()?)?;
         }
         if tail == Tail::Torn {
-            for (slot, edge) in self.behind_the_end(edges) {
-                let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
-                if later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1) {
-                    self.storage.write_at(self.start_of(slot), &[0; BEGUN_LEN_BYTES])?;
-                }
+            let zeros = vec![0u8; self.chunk_len];
+            for (slot, _) in self.behind_the_end(edges).into_iter().filter(|(_, edge)| self.may_be_begun(edge)) {
+                self.storage.write_at(self.start_of(slot), &zeros)?;
             }
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
             self.storage.write_at(start + u64::from(self.end.offset), &rest)?;

@@ -103,6 +103,44 @@ fn a_record_lost_before_one_that_says_it_was_durable_is_damage() {
 }
 
 #[test]
+fn a_damaged_first_record_of_the_open_chunk_with_durable_ones_behind_it_is_damage() {
+    let disk = Disk::new(&header());
+    // Three fill a chunk, so that the fourth begins one, and each is durable when the next is written.
+    let taught = taught(&disk, 6, 20_500);
+    check(&open(&disk), &taught);
+    for at in [512 + 4, 512 + 30, 512 + 36, 512 + 100, 512 + 20_000] {
+        let mut image = disk.image();
+        image.file("chunks")[CHUNK + at] ^= 4;
+        for access in [Access::Read, Access::Write] {
+            assert_eq!(refused(image.clone(), access), ErrorKind::Corrupt, "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_chunk_that_was_being_begun_is_left_when_it_is_begun_again() {
+    let disk = Disk::new(&header());
+    let mut adapter = open(&disk);
+    let rows = rows(0, 6, 4, 8);
+    for row in &rows {
+        // The last three come with no sync of their own: a power cut may lose the first of them alone.
+        let durability = if row == &rows[0] || row == &rows[1] || row == &rows[2] { Durability::Now } else { Durability::Later };
+        teach(&mut adapter, &bulky(20_500), std::slice::from_ref(row), durability).unwrap();
+    }
+    drop(adapter);
+    let mut image = disk.image();
+    image.file("chunks")[CHUNK..CHUNK + 4096].fill(0);
+    let disk = Disk::of(image);
+    let mut adapter = open(&disk);
+    check(&adapter, &rows[..3]);
+    teach(&mut adapter, &bulky(3_000), &rows[3..4], Durability::Now).unwrap();
+    drop(adapter);
+    let again = disk.open(Access::Read).unwrap();
+    check(&again, &rows[..4]);
+    assert_eq!(again.recovery(), Recovery::Clean);
+}
+
+#[test]
 fn a_torn_first_record_of_a_chunk_is_rolled_back_and_its_torn_opening_loses_nothing() {
     let disk = Disk::new(&header());
     let mut taught = taught(&disk, 3, 16_300);
