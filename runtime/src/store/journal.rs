@@ -183,14 +183,23 @@ impl Chunks {
         let later = |link: Link| link.generation >= self.next.generation;
         // Of several records that were being written the first may be missing, and those behind it torn.
         let limit = self.chunk_len - CHUNK_EDGE_BYTES;
-        let heads = (end..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later));
-        let heads: Vec<usize> = heads.collect();
-        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !heads.is_empty();
+        let heads = |bytes: &[u8], from: usize| -> Vec<usize> {
+            (from..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later)).collect()
+        };
         // Behind a missing record stands one that was written when the missing one was durable.
         let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
-        lost |= heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
+        let proven = |bytes: &[u8], heads: &[usize]| heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
+        let behind = heads(bytes, end);
+        let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !behind.is_empty();
+        lost |= proven(bytes, &behind);
         for (slot, edge) in self.behind_the_end(edges) {
-            begun |= edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
+            let next = edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
+            begun |= next;
+            if next {
+                let mut buffer = Vec::new();
+                let bytes = self.raw(slot, &mut buffer)?;
+                lost |= proven(bytes, &heads(bytes, CHUNK_EDGE_BYTES));
+            }
             if edge.first().is_some_and(later) {
                 let mut buffer = Vec::new();
                 let bytes = self.raw(slot, &mut buffer)?;

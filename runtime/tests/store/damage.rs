@@ -103,6 +103,26 @@ fn a_record_lost_before_one_that_says_it_was_durable_is_damage() {
 }
 
 #[test]
+fn a_damaged_first_record_of_the_open_chunk_with_durable_ones_behind_it_is_damage() {
+    // At this dimension no checkpoint comes before the chunk file is full.
+    let disk = Disk::new(&Header::new(creation(160, 8), ID).unwrap());
+    let mut adapter = open(&disk);
+    let rows = rows(0, 6, 160, 8);
+    for row in &rows {
+        teach(&mut adapter, &bulky(20_000), std::slice::from_ref(row), Durability::Now).unwrap();
+    }
+    assert_eq!(adapter.checkpoint_generation(), 0);
+    check(&open(&disk), &rows);
+    for at in [4, 30, 36, 100, 20_000] {
+        let mut image = disk.image();
+        image.file("chunks")[CHUNK + 512 + at] ^= 4;
+        for access in [Access::Read, Access::Write] {
+            assert_eq!(refused(image.clone(), access), ErrorKind::Corrupt, "byte {at}");
+        }
+    }
+}
+
+#[test]
 fn a_torn_first_record_of_a_chunk_is_rolled_back_and_its_torn_opening_loses_nothing() {
     let disk = Disk::new(&header());
     let mut taught = taught(&disk, 3, 16_300);
