@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Kind, crc64, frame_postcard, unframe_postcard};
 use super::header::Header;
+use super::journal::heads_from;
 use super::map::ChunkMap;
 use super::pack::row_stride_bytes;
 use super::record::{self, COUNT_MAX, Found, Link};
@@ -207,11 +208,19 @@ impl Chunks {
         }
     }
 
-    /// Seals the open chunk and begins another in the free slot `slot`. All before it must be durable.
+    /// Seals the open chunk and begins another in the free slot `slot`. All before it must be durable. What lies there of a
+    /// chunk that was begun when the power went, and that opening could not know of, is wiped first: were its first record
+    /// written again byte for byte, those that once followed it would follow it again.
     ///
     /// # Errors
-    /// `Storage` when the seal cannot be written.
+    /// `Storage` when the slot cannot be read or written.
     pub fn begin(&mut self, slot: u32) -> Result<()> {
+        let mut bytes = vec![0u8; self.chunk_len];
+        self.storage.read_at(self.start_of(slot), &mut bytes)?;
+        if !heads_from(&bytes, CHUNK_EDGE_BYTES, self.next.generation).is_empty() {
+            self.storage.write_at(self.start_of(slot), &vec![0; self.chunk_len])?;
+            self.sync()?;
+        }
         self.seal()?;
         self.end = Position { sequence: self.end.sequence + 1, offset: CHUNK_EDGE_BYTES as u32, slot };
         (self.rows_in_open, self.open_damaged) = (0, false);

@@ -180,34 +180,18 @@ impl Chunks {
         }
         let newest = edges.iter().filter_map(Edge::named).max();
         let mut lost = newest.is_some_and(|n| n > self.end.sequence + 1) || seal.as_ref().is_some_and(|s| s.used_bytes > self.end.offset);
-        let later = |link: Link| link.generation >= self.next.generation;
         // Of several records that were being written the first may be missing, and those behind it torn.
-        let limit = self.chunk_len - CHUNK_EDGE_BYTES;
-        let heads = |bytes: &[u8], from: usize| -> Vec<usize> {
-            (from..limit).step_by(ALIGN_BYTES).filter(|at| link_of(&bytes[*at..limit]).is_some_and(later)).collect()
-        };
-        // Behind a missing record stands one that was written when the missing one was durable.
-        let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
-        let proven = |bytes: &[u8], heads: &[usize]| heads.iter().any(|at| record::decode(&bytes[*at..limit]).is_ok_and(proves));
-        let behind = heads(bytes, end);
+        let behind = heads_from(bytes, end, self.next.generation);
         let mut begun = seal.is_some() || begins_record(&bytes[end..], self.next) || !behind.is_empty();
-        lost |= proven(bytes, &behind);
-        for (slot, edge) in self.behind_the_end(edges) {
-            let next = edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next);
-            begun |= next;
-            if next {
-                let mut buffer = Vec::new();
-                let bytes = self.raw(slot, &mut buffer)?;
-                lost |= proven(bytes, &heads(bytes, CHUNK_EDGE_BYTES));
-            }
-            if edge.first().is_some_and(later) {
-                let mut buffer = Vec::new();
-                let bytes = self.raw(slot, &mut buffer)?;
-                let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next();
-                begun |= first.is_some();
-                // The very next one is whole where only its chunk's first bytes were torn away.
-                lost |= first.is_some_and(|(_, f)| f.link.generation > self.next.generation);
-            }
+        lost |= self.proves_loss(bytes, &behind);
+        for (slot, edge) in self.begun_behind(edges) {
+            let mut buffer = Vec::new();
+            let bytes = self.raw(slot, &mut buffer)?;
+            lost |= self.proves_loss(bytes, &heads_from(bytes, CHUNK_EDGE_BYTES, self.next.generation));
+            let first = self.records_in(bytes, CHUNK_EDGE_BYTES, None).next().map(|(_, f)| f.link.generation);
+            begun |= self.is_next(edge) || first.is_some();
+            // The very next one is whole where only its chunk's first bytes were torn away.
+            lost |= first.is_some_and(|generation| generation > self.next.generation);
         }
         if lost {
             return Err(Error::new(ErrorKind::Corrupt, "a record in the middle of the journal is damaged")
@@ -218,10 +202,22 @@ impl Chunks {
         Ok(if begun { Tail::Torn } else { Tail::Clean })
     }
 
-    /// The slots in which something may have been written behind the end of the journal: all but those of its own chunks.
-    fn behind_the_end<'a>(&self, edges: &'a [Edge]) -> Vec<(u32, &'a Edge)> {
+    /// True when one of the records that begin at `heads` stands behind a missing one that was durable when it was written.
+    fn proves_loss(&self, bytes: &[u8], heads: &[usize]) -> bool {
+        let proves = |f: Found<'_>| f.settled && f.link.generation > self.next.generation;
+        heads.iter().any(|at| record::decode(&bytes[*at..self.chunk_len - CHUNK_EDGE_BYTES]).is_ok_and(proves))
+    }
+
+    /// True when the chunk behind the end of the journal seems to begin there.
+    fn is_next(&self, edge: &Edge) -> bool {
+        edge.named() == Some(self.end.sequence + 1) || begins_record(edge.head(), self.next)
+    }
+
+    /// The slots where a chunk may have been begun behind the end of the journal; never those of its own chunks.
+    fn begun_behind<'a>(&self, edges: &'a [Edge]) -> Vec<(u32, &'a Edge)> {
         let own: HashSet<u32> = self.sealed.values().map(|c| c.slot).chain([self.end.slot]).collect();
-        (0..).zip(edges).filter(|(slot, _)| !own.contains(slot)).collect()
+        let later = |edge: &Edge| edge.first().is_some_and(|link| link.generation >= self.next.generation);
+        (0..).zip(edges).filter(|(slot, edge)| !own.contains(slot) && (self.is_next(edge) || later(edge))).collect()
     }
 
     /// Makes the bytes behind the end as if nothing had ever been written there, so that no stale record can follow a new one
@@ -238,11 +234,8 @@ impl Chunks {
             self.storage.write_at(start, &self.opening()?)?;
         }
         if tail == Tail::Torn {
-            for (slot, edge) in self.behind_the_end(edges) {
-                let later = edge.first().is_some_and(|link| link.generation >= self.next.generation);
-                if later || begins_record(edge.head(), self.next) || edge.named() == Some(self.end.sequence + 1) {
-                    self.storage.write_at(self.start_of(slot), &[0; BEGUN_LEN_BYTES])?;
-                }
+            for (slot, _) in self.begun_behind(edges) {
+                self.storage.write_at(self.start_of(slot), &[0; BEGUN_LEN_BYTES])?;
             }
             let rest = vec![0u8; self.chunk_len - self.end.offset as usize];
             self.storage.write_at(start + u64::from(self.end.offset), &rest)?;
@@ -297,6 +290,13 @@ fn readable(visited: Result<()>) -> Result<bool> {
 fn link_of(head: &[u8]) -> Option<Link> {
     let word = |at: usize| head.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
     Some(Link { generation: word(FRAME_LEN_BYTES)?, chain: word(FRAME_LEN_BYTES + 8)? }).filter(|_| head[..4] == MAGIC)
+}
+
+/// Where from `from` on records of a chunk seem to begin whose generation is `generation` or a later one.
+pub(super) fn heads_from(bytes: &[u8], from: usize, generation: u64) -> Vec<usize> {
+    let limit = bytes.len() - CHUNK_EDGE_BYTES;
+    let later = |at: &usize| link_of(&bytes[*at..limit]).is_some_and(|link| link.generation >= generation);
+    (from..limit).step_by(ALIGN_BYTES).filter(later).collect()
 }
 
 /// True when `bytes` begin like the record that would follow: two of magic, generation and chain are its own, so that

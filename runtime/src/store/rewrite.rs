@@ -2,7 +2,7 @@
 //! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,13 +71,13 @@ impl Adapter {
     pub fn compact(&mut self) -> Result<()> {
         self.check_writable()?;
         self.sync()?;
-        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        let next = self.anew(self.as_it_is(), self.contents.held.taken_back(), |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
     /// Rewrites an adapter of an older format.
     pub(super) fn migrate(&mut self) -> Result<()> {
-        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        let next = self.anew(self.as_it_is(), self.contents.held.taken_back(), |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
@@ -105,7 +105,7 @@ impl Adapter {
             Ok(())
         })?;
         anew.sources.retain(|(source, _)| kept.contains(source));
-        let next = self.anew(anew, stripped)?;
+        let next = self.anew(anew, self.contents.held.taken_back(), stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -141,7 +141,8 @@ impl Adapter {
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
         let (statistics, sources) = (std::mem::take(&mut older.blocks), older.sources.pairs().collect());
-        let next = self.anew(Anew { creation, statistics, origins, sources, ..self.as_it_is() }, |sink| {
+        let anew = Anew { creation, statistics, origins, sources, ..self.as_it_is() };
+        let next = self.anew(anew, older.held.taken_back(), |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
@@ -224,7 +225,8 @@ impl Adapter {
     }
 
     /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
-    fn anew(&self, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+    /// Of rows that are missing there, `taken_back` did not leave.
+    fn anew(&self, anew: Anew, taken_back: &BTreeSet<u64>, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
         let mut header = Header::new(anew.creation.clone(), self.header.adapter_id)?;
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
@@ -233,7 +235,7 @@ impl Adapter {
         remove_all(&*self.folder, |name| name == chunk_file || name == state_file)?;
         let mut made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
         if let Ok(next) = &mut made {
-            self.contents.held.taken_back().iter().for_each(|id| next.contents.held.take_back(*id));
+            taken_back.iter().for_each(|id| next.contents.held.take_back(*id));
         }
         if made.is_err() {
             // The old adapter stands; what was begun is only in the way.
@@ -272,6 +274,8 @@ impl Adapter {
             let draft = Draft { kind: Kind::Carry, batch, rows, before: Vec::new(), left: Vec::new() };
             if draft.rows.is_empty() { Ok(()) } else { next.commit_in_parts(draft) }
         })?;
+        // Also when no row was written: the header is to name a file that is there.
+        next.chunks.sync()?;
         // Twice, each with bytes of its own, so that one of them may be damaged.
         for _ in 0..2 {
             next.contents.changed = next.contents.blocks.keys().copied().collect();

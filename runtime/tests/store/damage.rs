@@ -122,6 +122,37 @@ fn a_damaged_first_record_of_the_open_chunk_with_durable_ones_behind_it_is_damag
     }
 }
 
+/// Rows one a record; the first three fill a chunk and are durable, the rest were being written when the power went, and of
+/// them those from `arrived` bytes of the new chunk on reached the disk.
+fn lost_beginning(rows: &[Row], arrived: usize) -> Disk {
+    let disk = Disk::new(&Header::new(creation(160, 8), ID).unwrap());
+    let mut adapter = open(&disk);
+    for (n, row) in rows.iter().enumerate() {
+        let durability = if n < 3 { Durability::Now } else { Durability::Later };
+        teach(&mut adapter, &bulky(20_000), std::slice::from_ref(row), durability).unwrap();
+    }
+    drop(adapter);
+    let mut image = disk.image();
+    // The seal of the chunk before goes with them.
+    image.file("chunks")[CHUNK - 512..CHUNK + arrived].fill(0);
+    Disk::of(image)
+}
+
+#[test]
+fn records_of_a_lost_batch_never_follow_one_that_is_written_again_byte_for_byte() {
+    let rows = rows(0, 6, 160, 8);
+    for arrived in [513, 1024, 4096, 20_000] {
+        let disk = lost_beginning(&rows, arrived);
+        let mut adapter = open(&disk);
+        check(&adapter, &rows[..3]);
+        teach(&mut adapter, &bulky(20_000), &rows[3..4], Durability::Now).unwrap();
+        drop(adapter);
+        let again = open(&disk);
+        check(&again, &rows[..4]);
+        assert_eq!(again.recovery(), Recovery::Clean, "{arrived} bytes");
+    }
+}
+
 #[test]
 fn a_torn_first_record_of_a_chunk_is_rolled_back_and_its_torn_opening_loses_nothing() {
     let disk = Disk::new(&header());
