@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The monotonic clock orders moments within one boot even when the wall clock jumps; the wall clock places them in the
 /// world when it is known, with an uncertainty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Moment {
     /// Identifies the boot that `monotonic_ns` counts from; zeros when unknown.
     pub boot_id: [u8; 16],

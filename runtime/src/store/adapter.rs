@@ -14,7 +14,7 @@ use super::contents::Contents;
 use super::header::Header;
 use super::record::{self, Learned, RowFlags};
 use super::rewrite::Anew;
-use super::state::{ChunkRows, NewPart, OriginState, Part, Root, StateFile};
+use super::state::{ChunkRows, ListedRows, NewPart, OriginState, Part, Root, StateFile};
 use super::storage::Folder;
 use crate::latent::{Quantiser, SpaceId};
 use crate::learn::{Block, BlockKind, LabelSet, Origin};
@@ -129,9 +129,8 @@ impl Adapter {
             parts.push(if self.is_due(key) { NewPart::Bytes(part, block.to_canonical_bytes()) } else { NewPart::Keep(part) });
         }
         parts.push(NewPart::Bytes(Part::Sources, self.contents.sources.encode()));
-        let rows = postcard::to_stdvec(&self.chunk_rows());
-        let rows = rows.map_err(|e| Error::new(ErrorKind::Limit, "the list of chunks cannot be encoded").because(e))?;
-        parts.push(NewPart::Bytes(Part::Rows, rows));
+        let rows = ListedRows::new(self.chunk_rows(), self.contents.held.taken_back());
+        parts.push(NewPart::Bytes(Part::Rows, rows.encode()?));
         let other = |p: &Part| !matches!(p, Part::Block(..) | Part::Sources | Part::Rows);
         parts.extend(self.state.newest().into_iter().flat_map(|r| &r.extents).map(|e| e.part).filter(other).map(NewPart::Keep));
         let root = Root {
@@ -299,6 +298,7 @@ impl Adapter {
             origins: self.origin_states(),
             sources: self.contents.sources.pairs().collect(),
             next_row: self.contents.next_row,
+            taken_back: self.contents.held.taken_back().iter().copied().collect(),
             generation: self.generation() + 1,
         }
     }
@@ -396,7 +396,10 @@ impl Adapter {
 
     /// Id of the oldest row that undo reaches; `None` when there is none.
     pub fn oldest_undoable_row(&self) -> Option<u64> {
-        self.contents.held.oldest_undoable()
+        match self.evicted_rows() {
+            0 => self.contents.held.oldest_fresh(),
+            _ => self.contents.held.oldest_undoable(self.contents.next_row),
+        }
     }
 
     /// Rows that left replay; the statistics count them still.

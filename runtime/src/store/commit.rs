@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use super::adapter::{Acknowledgement, Adapter, Durability};
 use super::frame::{FLAG_SETTLED, Kind, set_flags};
-use super::pack::row_stride_bytes;
 use super::record::{self, Batch, Draft, Learned, NewRow, Place};
 use crate::latent::limit;
 use crate::learn::{Block, ClassName, LabelSet};
@@ -34,46 +33,46 @@ impl Adapter {
         self.check_rows(rows)?;
         self.check_bounds(batch, rows.iter().map(|r| r.labels), rows.len())?;
         let first_row = self.contents.next_row;
-        let (dim, bits) = (self.dim(), self.header.creation.bits);
-        let most = self.chunks.record_len_max_bytes();
-        let mut count = (most / 2 / row_stride_bytes(dim, bits).max(64)).max(1);
-        // All are encoded once before anything is written, so that what cannot be stored is found first.
-        let mut parts = Vec::new();
-        let mut rest = rows;
         if rows.is_empty() && (batch.source == 0 || !batch.source_complete || self.has_source(batch.source)) {
             return self.acknowledge(first_row, durability);
         }
-        loop {
-            count = count.min(rest.len());
-            let draft = self.draft(batch, first_row + (rows.len() - rest.len()) as u64, rest, count);
-            let len_bytes = record::encode_rows(self.contents.next(), &draft, dim, bits)?.len();
-            // Rows that leave with it take some room too.
-            if len_bytes + PLACE_LEN_MAX_BYTES * (count + LEAVING_BESIDE) > most {
-                if count <= 1 {
-                    return Err(Error::new(ErrorKind::Limit, "a row's names and notes do not fit in a chunk")
-                        .expected(format!("at most {most} bytes"))
-                        .found(len_bytes)
-                        .cure("shorten the names"));
-                }
-                count /= 2;
-                continue;
-            }
-            parts.push(draft);
-            rest = &rest[count..];
-            if rest.is_empty() {
-                break;
-            }
-        }
-        for draft in parts {
-            self.commit(draft)?;
+        let rows = (first_row..).zip(rows.iter().cloned()).collect();
+        let draft = Draft { kind: Kind::Learn, batch: batch.clone(), rows, before: Vec::new(), left: Vec::new() };
+        for part in self.parts(draft)? {
+            self.commit(part)?;
         }
         self.acknowledge(first_row, durability)
     }
 
-    fn draft<'a>(&self, batch: &Batch, first_id: u64, rows: &[NewRow<'a>], count: usize) -> Draft<'a> {
-        let source_complete = batch.source_complete && count == rows.len();
-        let rows = (first_id..).zip(rows[..count].iter().cloned()).collect();
-        Draft { kind: Kind::Learn, batch: Batch { source_complete, ..batch.clone() }, rows, before: Vec::new(), left: Vec::new() }
+    /// The rows in as many records as leave chunks well filled; the last ends the recording if the draft does. All are encoded
+    /// once before anything is written, so that what cannot be stored is found first.
+    ///
+    /// # Errors
+    /// `Limit` when one row's record would not fit in a chunk.
+    pub(super) fn parts<'a>(&self, draft: Draft<'a>) -> Result<Vec<Draft<'a>>> {
+        let len_bytes = record::encode_rows(self.contents.next(), &draft, self.dim(), self.header.creation.bits)?.len();
+        let most = self.chunks.record_len_max_bytes();
+        // Rows that leave with it take some room too.
+        let whole = len_bytes + PLACE_LEN_MAX_BYTES * (2 * draft.rows.len() + LEAVING_BESIDE);
+        match draft.rows.len() {
+            0 => return Ok(vec![draft]),
+            1 if whole > most => {
+                return Err(Error::new(ErrorKind::Limit, "a row's names and notes do not fit in a chunk")
+                    .expected(format!("at most {most} bytes"))
+                    .found(whole)
+                    .cure("shorten the names"));
+            }
+            1 => return Ok(vec![draft]),
+            _ if len_bytes <= most / 2 && whole <= most => return Ok(vec![draft]),
+            _ => {}
+        }
+        let (middle, mut first, mut second) = (draft.rows.len() / 2, draft.clone(), draft);
+        first.batch.source_complete = false;
+        second.rows = first.rows.split_off(middle);
+        second.before = first.before.split_off(middle.min(first.before.len()));
+        let mut parts = self.parts(first)?;
+        parts.extend(self.parts(second)?);
+        Ok(parts)
     }
 
     pub(super) fn acknowledge(&mut self, first_row: u64, durability: Durability) -> Result<Acknowledgement> {
@@ -94,16 +93,21 @@ impl Adapter {
     pub(super) fn commit(&mut self, mut draft: Draft<'_>) -> Result<()> {
         let (dim, bits) = (self.dim(), self.header.creation.bits);
         loop {
+            let mut beside = Vec::new();
             match draft.kind {
-                Kind::Learn => {
-                    let labels: Vec<&LabelSet> = draft.rows.iter().map(|(_, r)| r.labels).collect();
-                    draft.left.clear();
-                    let len_bytes = record::encode_rows(self.contents.next(), &draft, dim, bits)?.len();
-                    draft.left = self.contents.held.leaving(&labels, len_bytes as u64);
-                    draft.left.truncate(draft.rows.len() + LEAVING_BESIDE);
+                Kind::Learn => beside = self.make_way(&mut draft, Vec::new())?,
+                Kind::Relabel => {
+                    let replaced = self.places_of(draft.rows.iter().map(|(id, _)| *id))?;
+                    beside = self.make_way(&mut draft, replaced)?;
                 }
-                Kind::Undo | Kind::Relabel => draft.left = self.places_of(draft.rows.iter().map(|(id, _)| *id))?,
+                Kind::Undo => draft.left = self.places_of(draft.rows.iter().map(|(id, _)| *id))?,
                 _ => {}
+            }
+            if !beside.is_empty() {
+                beside.truncate(self.chunks.record_len_max_bytes() / 4 / PLACE_LEN_MAX_BYTES);
+                let (kind, batch) = (Kind::Carry, draft.batch.clone());
+                self.commit(Draft { kind, batch, rows: Vec::new(), before: Vec::new(), left: beside })?;
+                continue;
             }
             let bytes = record::encode_rows(self.contents.next(), &draft, dim, bits)?;
             if self.chunks.fits(bytes.len()) {
@@ -112,6 +116,19 @@ impl Adapter {
             // Rows may move meanwhile, so that their places must be looked up again.
             self.make_room(bytes.len())?;
         }
+    }
+
+    /// Has a record list the rows `replaced` and, behind them, those that make room for its own. Returns those for which it has
+    /// no place.
+    fn make_way(&self, draft: &mut Draft<'_>, replaced: Vec<Place>) -> Result<Vec<Place>> {
+        draft.left = replaced;
+        let len_bytes = record::encode_rows(self.contents.next(), draft, self.dim(), self.header.creation.bits)?.len();
+        let labels: Vec<&LabelSet> = draft.rows.iter().map(|(_, r)| r.labels).collect();
+        let mut leaving = self.contents.held.leaving(&labels, len_bytes as u64, &draft.left);
+        // A long record may take the place of many short ones.
+        let beside = leaving.split_off(leaving.len().min(draft.rows.len() + LEAVING_BESIDE));
+        draft.left.append(&mut leaving);
+        Ok(beside)
     }
 
     /// Commits a record that holds no rows.

@@ -95,6 +95,7 @@ impl Contents {
                 self.add_waiting()?;
                 let retire = |(key, block): (&(Origin, BlockKind), &mut Block)| block.retire(&retired).then_some(*key);
                 self.changed.extend(self.blocks.iter_mut().filter_map(retire));
+                self.held.retire(&retired);
             }
             other => {
                 return Err(Error::new(ErrorKind::Mismatch, "a newer version wrote this journal")

@@ -1,11 +1,13 @@
 //! Corrections: labels taken back, changed or forgotten. Each is one or more commits of records that hold all they need; the
 //! statistics lose exactly what they had gained.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use super::adapter::{Acknowledgement, Adapter, Durability};
 use super::frame::Kind;
-use super::record::{self, Batch, Draft, Learned};
+use super::pack::row_stride_bytes;
+use super::record::{Batch, Draft, Learned};
 use crate::learn::{BlockKind, ClassName, LabelSet};
 use crate::{Error, ErrorKind, Result};
 
@@ -33,20 +35,20 @@ impl Adapter {
     pub fn undo(&mut self, labels: usize, durability: Durability) -> Result<(u64, Acknowledgement)> {
         self.check_writable()?;
         let records = self.held_records(|_| true)?;
-        let mut undone = BTreeSet::new();
+        let (mut undone, mut acts) = (BTreeSet::new(), Vec::new());
         for act in self.newest_acts(&records, labels)? {
             undone.extend(act.iter().copied());
-            let batch = &records.all[records.found[act[0]].record].batch;
-            let others = records.found.iter().enumerate().filter(|(i, _)| !undone.contains(i));
-            let mut sources = others.map(|(_, f)| records.all[f.record].batch.source);
-            let forgotten = batch.source != 0 && !sources.any(|s| s == batch.source);
-            let batch = Batch { source_complete: forgotten, ..batch.clone() };
-            self.write_rows(Kind::Undo, &batch, &records, &act, None)?;
+            let batch = records.batch(act[0]);
+            let mut others = (0..records.found.len()).filter(|i| !undone.contains(i)).map(|i| records.batch(i).source);
+            let source_complete = batch.source != 0 && !others.any(|s| s == batch.source);
+            acts.push((Batch { source_complete, ..batch.clone() }, act));
         }
+        self.write_rows(Kind::Undo, acts, &records, None)?;
         Ok((undone.len() as u64, self.acknowledge(self.contents.next_row, durability)?))
     }
 
-    /// Gives held rows other labels; `by` is who says so. Rows of different recordings are separate commits.
+    /// Gives held rows other labels; `by` is who says so. Rows of different recordings and
+    /// moments are separate commits. Where longer names need it, others leave replay.
     ///
     /// # Errors
     /// `Input` when a row is not held (it left replay, or there is none); `Limit` and `Storage` as [`Adapter::learn`].
@@ -60,13 +62,11 @@ impl Adapter {
                 .found(format!("row {id}"))
                 .cure("wheatear inspect --rows lists those that are"));
         }
-        if let Some(first) = records.found.first() {
-            self.check_bounds(&records.all[first.record].batch, std::iter::once(labels), 0)?;
+        if !records.found.is_empty() {
+            self.check_bounds(records.batch(0), std::iter::once(labels), 0)?;
         }
-        for group in records.groups(|b| (b.origin, b.source)) {
-            let batch = Batch { by: by.to_owned(), source_complete: false, ..records.all[records.found[group[0]].record].batch.clone() };
-            self.write_rows(Kind::Relabel, &batch, &records, &group, Some(&|_: &LabelSet| labels.clone()))?;
-        }
+        let groups = records.groups(|b| Batch { by: by.to_owned(), source_complete: false, ..b.clone() });
+        self.write_rows(Kind::Relabel, groups, &records, Some(&|_: &LabelSet| labels.clone()))?;
         self.acknowledge(self.contents.next_row, durability)
     }
 
@@ -81,16 +81,20 @@ impl Adapter {
         self.check_known(class, &[class])?;
         self.strip(class)?;
         let records = self.held_records(|_| true)?;
-        let its = |f: &&Found| names(records.labels(f), class);
-        let sources: BTreeSet<u64> = records.found.iter().filter(|f| !its(f)).map(|f| records.all[f.record].batch.source).collect();
-        for group in records.groups(|b| (b.origin, b.source)) {
-            let group: Vec<usize> = group.into_iter().filter(|i| its(&&records.found[*i])).collect();
+        let its = |i: &usize| names(records.labels(&records.found[*i]), class);
+        let others: BTreeSet<u64> = (0..records.found.len()).filter(|i| !its(i)).map(|i| records.batch(i).source).collect();
+        let mut groups = Vec::new();
+        for ((_, source), mut group) in records.groups(|b| (b.origin, b.source)) {
+            group.retain(its);
             if let Some(first) = group.first() {
-                let batch = &records.all[records.found[*first].record].batch;
-                let batch = Batch { source_complete: batch.source != 0 && !sources.contains(&batch.source), ..batch.clone() };
-                self.write_rows(Kind::Undo, &batch, &records, &group, None)?;
+                // Of a recording that goes on being known, what was taught of it stays so.
+                let known = others.contains(&source);
+                let batch = records.batch(*first).clone();
+                let batch = Batch { source: if known { 0 } else { source }, source_complete: !known && source != 0, ..batch };
+                groups.push((batch, group));
             }
         }
+        self.write_rows(Kind::Undo, groups, &records, None)?;
         let blocks = self.contents.blocks.values().filter(|b| b.kind() != BlockKind::Background);
         let retired: u64 = blocks.filter_map(|b| b.classes().get(class)).map(|sums| sums.n + sums.negative_n).sum();
         if retired > 0 {
@@ -104,19 +108,14 @@ impl Adapter {
     /// Takes a class from the labels of held rows that are something else beside.
     fn strip(&mut self, class: &ClassName) -> Result<()> {
         let records = self.held_records(|_| true)?;
-        for group in records.groups(|b| (b.origin, b.source)) {
-            let mixed = |i: &usize| {
-                let labels = records.labels(&records.found[*i]);
-                names(labels, class) && without(labels, class).is_some()
-            };
-            let group: Vec<usize> = group.into_iter().filter(mixed).collect();
-            if let Some(first) = group.first() {
-                let batch = Batch { source_complete: false, ..records.all[records.found[*first].record].batch.clone() };
-                let new = |l: &LabelSet| without(l, class).unwrap_or_default();
-                self.write_rows(Kind::Relabel, &batch, &records, &group, Some(&new))?;
-            }
-        }
-        Ok(())
+        let mixed = |i: &usize| {
+            let labels = records.labels(&records.found[*i]);
+            names(labels, class) && without(labels, class).is_some()
+        };
+        let mut groups = records.groups(|b| Batch { source_complete: false, ..b.clone() });
+        groups.iter_mut().for_each(|(_, group)| group.retain(mixed));
+        groups.retain(|(_, group)| !group.is_empty());
+        self.write_rows(Kind::Relabel, groups, &records, Some(&|l: &LabelSet| without(l, class).unwrap_or_default()))
     }
 
     /// Refuses a class of which the statistics have none of its `names`.
@@ -133,10 +132,9 @@ impl Adapter {
     /// The newest `labels` labels, the newest first: of each the indices of its rows, the newest first.
     fn newest_acts(&self, records: &Records, labels: usize) -> Result<Vec<Vec<usize>>> {
         let id = |i: &usize| records.found[*i].id;
-        let mut all: Vec<usize> = (0..records.found.len()).collect();
-        all.sort_by_key(|i| std::cmp::Reverse(id(i)));
+        let all: Vec<usize> = (0..records.found.len()).rev().collect();
         let key = |i: &usize| {
-            let batch = &records.all[records.found[*i].record].batch;
+            let batch = records.batch(*i);
             (batch.origin, batch.source, Some((&batch.by, batch.time)).filter(|_| batch.source == 0))
         };
         let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && id(&pair[0]) == id(&pair[1]) + 1;
@@ -174,7 +172,7 @@ impl Adapter {
         self.evicted_rows() > 0 && self.contents.held.may_have_left(id)
     }
 
-    /// Reads the held rows whose id is `wanted`.
+    /// Reads the held rows whose id is `wanted`, by id.
     fn held_records(&self, wanted: impl Fn(u64) -> bool) -> Result<Records> {
         let mut records = Records { all: Vec::new(), found: Vec::new() };
         self.rows(|learned| {
@@ -186,42 +184,60 @@ impl Adapter {
             }
             Ok(())
         })?;
+        records.found.sort_by_key(|f| f.id);
         Ok(records)
     }
 
-    /// Commits a record of the rows `chosen`, in as many parts as chunks need; with `relabel` under other labels.
+    /// Commits records of the rows of each group, in as many parts as chunks need; with `relabel` under other labels. What
+    /// cannot be stored is found before the first is written.
     fn write_rows(
         &mut self,
         kind: Kind,
-        batch: &Batch,
+        mut groups: Vec<(Batch, Vec<usize>)>,
         records: &Records,
-        chosen: &[usize],
         relabel: Option<&dyn Fn(&LabelSet) -> LabelSet>,
     ) -> Result<()> {
         let dim = self.dim();
-        let mut chosen = chosen.to_vec();
-        chosen.sort_by_key(|i| records.found[*i].id);
-        let new: Vec<LabelSet> =
-            chosen.iter().map(|i| relabel.map_or_else(LabelSet::background, |f| f(records.labels(&records.found[*i])))).collect();
-        let (mut rows, mut before) = (Vec::new(), Vec::new());
-        for (i, new) in chosen.iter().zip(&new) {
-            let found = &records.found[*i];
-            let (id, mut row) = records.all[found.record].new_row(found.row, dim);
-            if relabel.is_some() {
-                before.push(row.labels.clone());
-                row.labels = new;
-            }
-            rows.push((id, row));
+        let new = |i: &usize| relabel.map(|f| f(records.labels(&records.found[*i])));
+        let relabelled = |(_, rows): &(Batch, Vec<usize>)| rows.iter().filter_map(new).collect();
+        groups.iter_mut().for_each(|(_, rows)| rows.sort_unstable());
+        let relabelled: Vec<Vec<LabelSet>> = groups.iter().map(relabelled).collect();
+        let stride = row_stride_bytes(dim, self.header.creation.bits);
+        let (mut parts, mut new_len_bytes) = (Vec::new(), 0u64);
+        for ((batch, rows), relabelled) in groups.into_iter().zip(&relabelled) {
+            let found = rows.iter().map(|i| &records.found[*i]);
+            let mut rows: Vec<_> = found.map(|f| records.all[f.record].new_row(f.row, dim)).collect();
+            let before = relabelled.iter().zip(&rows).map(|(_, (_, row))| row.labels.clone()).collect();
+            rows.iter_mut().zip(relabelled).for_each(|((_, row), new)| row.labels = new);
+            new_len_bytes += if relabel.is_some() {
+                Learned::new(batch.clone(), &rows).alone_len_bytes(stride)?.into_iter().map(u64::from).sum()
+            } else {
+                0
+            };
+            parts.extend(self.parts(Draft { kind, batch, rows, before, left: Vec::new() })?);
         }
-        let whole = Draft { kind, batch: batch.clone(), rows, before, left: Vec::new() };
-        let len_bytes = record::encode_rows(self.contents.next(), &whole, dim, self.header.creation.bits)?.len();
-        let parts = len_bytes.div_ceil(self.chunks.record_len_max_bytes() / 2).max(1);
-        let each = whole.rows.len().div_ceil(parts).max(1);
-        for (n, rows) in whole.rows.chunks(each).enumerate() {
-            let last = (n + 1) * each >= whole.rows.len();
-            let batch = Batch { source_complete: batch.source_complete && last, ..batch.clone() };
-            let before = whole.before.iter().skip(n * each).take(if relabel.is_some() { rows.len() } else { 0 }).cloned().collect();
-            self.commit(Draft { kind, batch, rows: rows.to_vec(), before, left: Vec::new() })?;
+        self.check_room(&parts, new_len_bytes)?;
+        self.contents.held.wanted = parts.iter().flat_map(|part| part.rows.iter().map(|(id, _)| *id)).collect();
+        let done = parts.into_iter().try_for_each(|part| self.commit(part));
+        self.contents.held.wanted.clear();
+        done
+    }
+}
+
+impl Adapter {
+    /// Refuses rows that cannot be held under their new labels, since they would take `len_bytes` and none of them may leave.
+    fn check_room(&self, parts: &[Draft<'_>], len_bytes: u64) -> Result<()> {
+        let held = &self.contents.held;
+        let ids: BTreeSet<u64> = parts.iter().flat_map(|part| part.rows.iter().map(|(id, _)| *id)).collect();
+        let before: u64 = held.iter().filter(|(_, e)| ids.contains(&e.id)).map(|(_, e)| u64::from(e.cost_bytes)).sum();
+        // Undo keeps at most the other half.
+        let most = before.max(held.bounds.bytes / 2);
+        if len_bytes > most && held.bytes() - before + len_bytes > held.bounds.bytes {
+            return Err(Error::new(ErrorKind::Limit, "replay has no room for these rows under such long names")
+                .at(self.folder().display())
+                .expected(format!("at most {most} bytes"))
+                .found(len_bytes)
+                .cure("relabel fewer rows at once, or shorten the names"));
         }
         Ok(())
     }
@@ -232,13 +248,23 @@ impl Records {
         &self.all[found.record].rows[found.row].1
     }
 
+    /// What is known of row `i` with those that were learned with it.
+    fn batch(&self, i: usize) -> &Batch {
+        &self.all[self.found[i].record].batch
+    }
+
     /// Indices of rows that agree in `key`, in the order of their first.
-    fn groups<K: Ord>(&self, key: impl Fn(&Batch) -> K) -> Vec<Vec<usize>> {
-        let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
-        for (i, found) in self.found.iter().enumerate() {
-            groups.entry(key(&self.all[found.record].batch)).or_default().push(i);
+    fn groups<K: Clone + Eq + Hash>(&self, key: impl Fn(&Batch) -> K) -> Vec<(K, Vec<usize>)> {
+        let (mut groups, mut known) = (Vec::<(K, Vec<usize>)>::new(), HashMap::new());
+        for i in 0..self.found.len() {
+            let key = key(self.batch(i));
+            let at = *known.entry(key.clone()).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some((_, group)) => group.push(i),
+                None => groups.push((key, vec![i])),
+            }
         }
-        groups.into_values().collect()
+        groups
     }
 }
 

@@ -7,7 +7,7 @@
 //! choice depends on the rows and not on chance. A row of several classes is worth as much as the rarest of them makes it.
 //! Background has a share of its own. The newest rows never leave: undo needs them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::header::Header;
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub held: bool,
     /// It should be held and cannot be read.
     pub missing: bool,
+    /// It cannot be read, and is not held any more.
+    pub given_up: bool,
 }
 
 /// Rows of one label set.
@@ -85,6 +87,8 @@ pub(super) struct Held {
     crowded_out: BTreeMap<u64, (Place, u32)>,
     /// Ids that are new enough for it, of rows that were taken back: they are missing, and did not leave.
     taken_back: BTreeSet<u64>,
+    /// Ids of rows that must not leave, because they are being corrected.
+    pub wanted: HashSet<u64>,
     rows: u64,
     background: u64,
     bytes: u64,
@@ -101,6 +105,7 @@ impl Held {
             fresh_bytes: 0,
             crowded_out: BTreeMap::new(),
             taken_back: BTreeSet::new(),
+            wanted: HashSet::new(),
             rows: 0,
             background: 0,
             bytes: 0,
@@ -115,7 +120,7 @@ impl Held {
             Some((known, _)) => Arc::clone(known),
             None => Arc::new(labels.clone()),
         };
-        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true, missing: false });
+        chunk.push(Entry { id, latent_at, cost_bytes, flags, labels: Arc::clone(&labels), held: true, missing: false, given_up: false });
         for class in labels.positive() {
             *self.classes.entry(class.clone()).or_default() += 1;
         }
@@ -133,18 +138,33 @@ impl Held {
             self.leave(Place { sequence, index: index as u32 });
         }
         let labels = Arc::new(LabelSet::background());
-        let entry = Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true };
+        let entry =
+            Entry { id: 0, latent_at: 0, cost_bytes: 0, flags: RowFlags::default(), labels, held: false, missing: true, given_up: false };
         self.chunks.insert(sequence, vec![entry; rows as usize]);
     }
 
-    /// Chunks with rows that should be held and cannot be read.
+    /// Chunks with rows that should be held, or should have been, and cannot be read.
     pub fn chunks_with_missing_rows(&self) -> u64 {
-        self.chunks.values().filter(|c| c.iter().any(|e| e.missing)).count() as u64
+        self.chunks.values().filter(|c| c.iter().any(|e| e.missing || e.given_up)).count() as u64
+    }
+
+    /// Lets the rows go of the class whose retired name is `retired`. Of those that cannot be read it is not known what they
+    /// are: none of them may come back.
+    pub fn retire(&mut self, retired: &ClassName) {
+        let its = |l: &LabelSet| l.positive().iter().chain(l.negative()).any(|c| c.retired() == *retired);
+        let places: Vec<Place> = self.iter().filter(|(_, e)| its(&e.labels)).map(|(place, _)| place).collect();
+        places.into_iter().for_each(|place| {
+            self.leave(place);
+        });
+        for entry in self.chunks.values_mut().flatten().filter(|e| e.missing) {
+            (entry.missing, entry.given_up) = (false, true);
+        }
     }
 
     /// Lets a row leave; false when it is not held.
     pub fn leave(&mut self, place: Place) -> bool {
         let Some(entry) = self.chunks.get_mut(&place.sequence).and_then(|c| c.get_mut(place.index as usize)) else { return false };
+        entry.given_up = false;
         if std::mem::take(&mut entry.missing) || !entry.held {
             return false;
         }
@@ -211,16 +231,20 @@ impl Held {
         }
     }
 
-    /// The rows that must leave so that rows with `incoming` labels, of `incoming_bytes` in all, have room. Rows within the
-    /// undo horizon stay, so there may be fewer than wanted.
-    pub fn leaving(&self, incoming: &[&LabelSet], incoming_bytes: u64) -> Vec<Place> {
-        let over = |held: u64, incoming: u64, most: u64| (held + incoming).saturating_sub(most);
+    /// The rows that must leave so that rows with `incoming` labels, of `incoming_bytes` in all, have room, which take the
+    /// place of the held rows `replaced`. Rows that are wanted and those within the undo horizon stay, so there may be fewer
+    /// than are too many.
+    pub fn leaving(&self, incoming: &[&LabelSet], incoming_bytes: u64, replaced: &[Place]) -> Vec<Place> {
         let new_background = incoming.iter().filter(|l| is_background(l)).count() as u64;
         let new_rows = incoming.len() as u64 - new_background;
+        let outgoing = || replaced.iter().filter_map(|place| self.entry(*place)).filter(|e| e.held);
+        let old_background = outgoing().filter(|e| is_background(&e.labels)).count() as u64;
+        let old_rows = outgoing().count() as u64 - old_background;
+        let old_bytes: u64 = outgoing().map(|e| u64::from(e.cost_bytes)).sum();
         let bounds = &self.bounds;
-        let mut background = over(self.background, new_background, bounds.background_rows);
-        let mut rows = over(self.rows - self.background, new_rows, bounds.rows - bounds.background_rows);
-        let mut bytes = over(self.bytes, incoming_bytes, bounds.bytes);
+        let mut background = (self.background - old_background + new_background).saturating_sub(bounds.background_rows);
+        let mut rows = (self.rows - self.background - old_rows + new_rows).saturating_sub(bounds.rows - bounds.background_rows);
+        let mut bytes = (self.bytes - old_bytes + incoming_bytes).saturating_sub(bounds.bytes);
         if background + rows + bytes == 0 {
             return Vec::new();
         }
@@ -228,7 +252,12 @@ impl Held {
         for class in incoming.iter().flat_map(|l| l.positive()) {
             *counts.entry(class.clone()).or_default() += 1;
         }
-        let mut candidates: Vec<_> = self.groups.iter().map(|(l, g)| (l, g.rows, g.settled.iter().rev().peekable())).collect();
+        for class in outgoing().flat_map(|e| e.labels.positive()) {
+            counts.entry(class.clone()).and_modify(|n| *n -= 1);
+        }
+        let stays = |place: &Place| !self.wanted.is_empty() && self.entry(*place).is_some_and(|e| self.wanted.contains(&e.id));
+        let mut candidates: Vec<_> =
+            self.groups.iter().map(|(l, g)| (l, g.rows, g.settled.iter().rev().filter(|(_, place)| !stays(place)).peekable())).collect();
         let mut left = Vec::new();
         while background + rows + bytes > 0 {
             // Background leaves for background; the rest, and what must go for its length, comes from the largest class.
@@ -292,6 +321,11 @@ impl Held {
         self.rows
     }
 
+    /// Bytes that the held rows count for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes note that a row was taken back, which `leave` alone does not tell from one that made room.
     pub fn take_back(&mut self, id: u64) {
         self.taken_back.insert(id);
@@ -302,11 +336,12 @@ impl Held {
         id > 0 && !self.taken_back.contains(&id)
     }
 
-    /// Id of the oldest row that undo still reaches: none that is newer has left. `None` when there is none.
-    pub fn oldest_undoable(&self) -> Option<u64> {
+    /// Id of the oldest row that undo still reaches: none that is newer, of those before `next_row`, has left. `None` when
+    /// there is none.
+    pub fn oldest_undoable(&self, next_row: u64) -> Option<u64> {
         let mut oldest = None;
         for id in self.fresh.keys().rev() {
-            if oldest.is_some_and(|newer| (id + 1..newer).any(|missing| self.may_have_left(missing))) {
+            if (id + 1..oldest.unwrap_or(next_row)).any(|missing| self.may_have_left(missing)) {
                 break;
             }
             oldest = Some(*id);
@@ -314,7 +349,12 @@ impl Held {
         oldest
     }
 
-    /// The ids that were taken back, to be known in another set of files.
+    /// Id of the oldest row that never leaves.
+    pub fn oldest_fresh(&self) -> Option<u64> {
+        self.fresh.keys().next().copied()
+    }
+
+    /// The ids that were taken back, as far as undo reaches.
     pub fn taken_back(&self) -> &BTreeSet<u64> {
         &self.taken_back
     }

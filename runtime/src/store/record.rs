@@ -61,7 +61,7 @@ impl RowFlags {
 }
 
 /// What is known of the rows of one record together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Batch {
     /// Who learned them.
     pub origin: Origin,
@@ -130,7 +130,7 @@ pub struct Draft<'a> {
     pub rows: Vec<(u64, NewRow<'a>)>,
     /// Of a relabel: the labels that the rows had, one a row.
     pub before: Vec<LabelSet>,
-    /// Rows that leave replay with this commit.
+    /// Rows that leave replay with this commit; those first, in their order, that its own take the place of.
     pub left: Vec<Place>,
 }
 

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use super::adapter::{Access, Adapter, Recovery};
 use super::chunks::{Chunks, Position};
 use super::contents::Contents;
-use super::frame::Kind;
 use super::header::Header;
 use super::held::{Bounds, Held};
 use super::journal::{Edge, Sealed, Tail};
 use super::record;
 use super::sources::Sources;
-use super::state::{ChunkRows, Part, Root, StateFile};
+use super::state::{ChunkRows, ListedRows, Part, Root, StateFile};
 use super::storage::Folder;
 use crate::learn::Block;
 use crate::{Error, ErrorKind, Result};
@@ -41,8 +40,9 @@ impl Contents {
                 }
                 Part::Sources => contents.sources.restore(&bytes),
                 Part::Rows => {
-                    let damaged = |e| Error::new(ErrorKind::Corrupt, "the list of chunks cannot be decoded").because(e);
-                    listed = postcard::from_bytes(&bytes).map_err(damaged)?;
+                    let rows = ListedRows::decode(&bytes)?;
+                    rows.taken_back().for_each(|id| contents.held.take_back(id));
+                    listed = rows.chunks;
                 }
                 // Written by later versions for what this one does not use; carried along at the next checkpoint.
                 Part::Head(_) | Part::Monitor => {}
@@ -52,16 +52,12 @@ impl Contents {
         Ok((contents, listed))
     }
 
-    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers, and notes which were taken back there.
+    /// Adds the rows of a sealed chunk or of the open one that a checkpoint covers.
     pub(super) fn hold_found(&mut self, at: Position, found: &record::Found<'_>) -> Result<()> {
-        if found.rows() == 0 && found.kind != Kind::Undo {
+        if found.rows() == 0 {
             return Ok(());
         }
         let (learned, _) = record::decode_labels(found.payload, self.dim, self.bits, self.format)?;
-        if found.kind == Kind::Undo {
-            learned.rows.iter().for_each(|(meta, _)| self.held.take_back(meta.id));
-            return Ok(());
-        }
         self.hold(at.sequence, at.offset, &learned)
     }
 

@@ -2,7 +2,7 @@
 //! takes them over in one rename. So an older format is left behind, rows are packed together, a class is forgotten without
 //! a trace, and a state of before comes back; a crash leaves the old adapter or the new one.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Anew {
     pub sources: Vec<(u64, u64)>,
     /// Id of the next row.
     pub next_row: u64,
+    /// Ids of the rows that were taken back, as far as undo reaches.
+    pub taken_back: Vec<u64>,
     /// The generation that it begins with.
     pub generation: u64,
 }
@@ -71,13 +73,13 @@ impl Adapter {
     pub fn compact(&mut self) -> Result<()> {
         self.check_writable()?;
         self.sync()?;
-        let next = self.anew(self.as_it_is(), self.contents.held.taken_back(), |sink| self.rows(sink))?;
+        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
     /// Rewrites an adapter of an older format.
     pub(super) fn migrate(&mut self) -> Result<()> {
-        let next = self.anew(self.as_it_is(), self.contents.held.taken_back(), |sink| self.rows(sink))?;
+        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
@@ -105,7 +107,7 @@ impl Adapter {
             Ok(())
         })?;
         anew.sources.retain(|(source, _)| kept.contains(source));
-        let next = self.anew(anew, self.contents.held.taken_back(), stripped)?;
+        let next = self.anew(anew, stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -141,8 +143,9 @@ impl Adapter {
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
         let (statistics, sources) = (std::mem::take(&mut older.blocks), older.sources.pairs().collect());
-        let anew = Anew { creation, statistics, origins, sources, ..self.as_it_is() };
-        let next = self.anew(anew, older.held.taken_back(), |sink| {
+        let taken_back = older.held.taken_back().iter().copied().collect();
+        let anew = Anew { creation, statistics, origins, sources, taken_back, ..self.as_it_is() };
+        let next = self.anew(anew, |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
@@ -225,18 +228,14 @@ impl Adapter {
     }
 
     /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
-    /// Of rows that are missing there, `taken_back` did not leave.
-    fn anew(&self, anew: Anew, taken_back: &BTreeSet<u64>, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+    fn anew(&self, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
         let mut header = Header::new(anew.creation.clone(), self.header.adapter_id)?;
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
         let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
         // An earlier attempt whose clearing away failed too may have left them.
         remove_all(&*self.folder, |name| name == chunk_file || name == state_file)?;
-        let mut made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
-        if let Ok(next) = &mut made {
-            taken_back.iter().for_each(|id| next.contents.held.take_back(*id));
-        }
+        let made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
         if made.is_err() {
             // The old adapter stands; what was begun is only in the way.
             let _ = remove_all(&*self.folder, |name| name == chunk_file || name == state_file);
@@ -251,6 +250,7 @@ impl Adapter {
         let mut contents = Contents::of(&header);
         anew.sources.iter().for_each(|(source, rows)| contents.sources.know(*source, *rows));
         (contents.blocks, contents.next_row, contents.generation) = (anew.statistics, anew.next_row, anew.generation);
+        anew.taken_back.iter().for_each(|id| contents.held.take_back(*id));
         let mut chunks = Chunks::new(chunks, &header, true)?;
         chunks.next = contents.next();
         let state = StateFile::load(state, &header)?;
@@ -272,7 +272,8 @@ impl Adapter {
         feed(&mut |learned| {
             let (batch, rows) = (learned.batch.clone(), learned.new_rows(dim));
             let draft = Draft { kind: Kind::Carry, batch, rows, before: Vec::new(), left: Vec::new() };
-            if draft.rows.is_empty() { Ok(()) } else { next.commit_in_parts(draft) }
+            let parts = if draft.rows.is_empty() { Vec::new() } else { next.parts(draft)? };
+            parts.into_iter().try_for_each(|part| next.commit(part))
         })?;
         // Also when no row was written: the header is to name a file that is there.
         next.chunks.sync()?;
@@ -282,17 +283,6 @@ impl Adapter {
             next.checkpoint()?;
         }
         Ok(next)
-    }
-
-    /// Commits rows in as many records as leave chunks well filled.
-    fn commit_in_parts(&mut self, draft: Draft<'_>) -> Result<()> {
-        let len_bytes = record::encode_rows(self.contents.next(), &draft, self.dim(), self.header.creation.bits)?.len();
-        let (count, middle) = (draft.rows.len(), draft.rows.len() / 2);
-        if count == 1 || len_bytes <= self.chunks.record_len_max_bytes() / 2 {
-            return self.commit(draft);
-        }
-        let part = |rows: std::ops::Range<usize>| Draft { rows: draft.rows[rows].to_vec(), ..draft.clone() };
-        self.commit_in_parts(part(0..middle)).and_then(|()| self.commit_in_parts(part(middle..count)))
     }
 
     /// Lets the new set of files be the adapter, and removes the old one.

@@ -6,6 +6,8 @@
 //! units * 65536      extents, in fragments of whole units
 //! ```
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::chunks::Position;
@@ -24,7 +26,7 @@ pub enum Part {
     Block(Origin, BlockKind),
     /// Recordings already taught: little-endian u64 each, oldest first.
     Sources,
-    /// The sealed chunks, and which of their rows left replay one by one.
+    /// The chunks, which of their rows left replay, and which rows were taken back.
     Rows,
     /// A head's weights.
     Head(HeadRole),
@@ -138,6 +140,43 @@ impl ChunkRows {
     /// Whether row `index` has left.
     pub fn has_left(&self, index: usize) -> bool {
         self.left.get(index / 8).is_some_and(|b| b >> (index % 8) & 1 == 1)
+    }
+}
+
+/// What the part [`Part::Rows`] holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct ListedRows {
+    /// The chunks behind the journal, and the open one.
+    pub chunks: Vec<ChunkRows>,
+    /// The rows that were taken back, as far as undo reaches: the first id, then how much more each is than the one before.
+    taken_back: Vec<u64>,
+}
+
+impl ListedRows {
+    pub fn new(chunks: Vec<ChunkRows>, taken_back: &BTreeSet<u64>) -> ListedRows {
+        let mut last = 0;
+        let taken_back = taken_back.iter().map(|id| id - std::mem::replace(&mut last, *id)).collect();
+        ListedRows { chunks, taken_back }
+    }
+
+    /// Ids of the rows that were taken back.
+    pub fn taken_back(&self) -> impl Iterator<Item = u64> {
+        self.taken_back.iter().scan(0u64, |id, more| {
+            *id = id.saturating_add(*more);
+            Some(*id)
+        })
+    }
+
+    /// # Errors
+    /// `Corrupt` when that is not what the bytes are.
+    pub fn decode(bytes: &[u8]) -> Result<ListedRows> {
+        postcard::from_bytes(bytes).map_err(|e| Error::new(ErrorKind::Corrupt, "the list of chunks cannot be decoded").because(e))
+    }
+
+    /// # Errors
+    /// `Limit` when it is too long.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        postcard::to_stdvec(self).map_err(|e| Error::new(ErrorKind::Limit, "the list of chunks cannot be encoded").because(e))
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Known {
     pub row: Row,
     origin: Origin,
     source: u64,
+    /// When it was taught, and who said what it is.
+    time_ns: u64,
+    by: String,
 }
 
 pub type Rows = BTreeMap<u64, Arc<Known>>;
@@ -97,7 +100,7 @@ impl Diary {
 
     /// An adapter that was taught these rows before the first call.
     pub fn of(taught: &[Row], dim: usize, origin: Origin) -> Diary {
-        let known = |row: &Row| Arc::new(Known { row: row.clone(), origin, source: 0 });
+        let known = |row: &Row| Arc::new(Known { row: row.clone(), origin, source: 0, time_ns: 0, by: "teach".into() });
         let rows: Rows = (1..).zip(taught.iter().map(known)).collect();
         let next_row = taught.len() as u64 + 1;
         Diary { states: vec![State::of(rows)], next_row, first_row: next_row, stands: true, ..Diary::blank(dim) }
@@ -270,7 +273,8 @@ impl Life {
         let mut rows = self.diary.last().rows.clone();
         let mut steps = Vec::new();
         for (id, row) in ids.iter().zip(&new) {
-            rows.insert(*id, Arc::new(Known { row: row.clone(), origin, source: batch.source }));
+            let (source, time_ns, by) = (batch.source, monotonic_ns, batch.by.clone());
+            rows.insert(*id, Arc::new(Known { row: row.clone(), origin, source, time_ns, by }));
             if in_parts {
                 steps.push(rows.clone());
             }
@@ -309,18 +313,20 @@ impl Life {
     pub fn relabel(&mut self, positions: &[usize], labels: &LabelSet, durability: Durability) -> Result<()> {
         let held = self.held()?;
         let ids: Vec<u64> = positions.iter().map(|i| held[*i]).collect();
-        let steps = self.relabelled(&ids, |_| labels.clone());
+        let steps = self.relabelled(&ids, Some("a person"), |_| labels.clone());
         self.call(format!("relabel {ids:?}"), steps, |a| Ok(a.relabel(&ids, labels, "a person", durability)?.durable))
     }
 
-    /// Rows of different recordings are relabelled one recording after another.
-    fn relabelled(&self, ids: &[u64], labels: impl Fn(&LabelSet) -> LabelSet) -> Vec<Rows> {
+    /// Rows of different recordings or moments are relabelled one after another, by a person or by whom they were.
+    fn relabelled(&self, ids: &[u64], by: Option<&str>, labels: impl Fn(&LabelSet) -> LabelSet) -> Vec<Rows> {
         let mut rows = self.diary.last().rows.clone();
         let mut steps = Vec::new();
-        for group in groups(&rows, ids) {
+        let key = |k: &Known| (k.origin, k.source, k.time_ns, by.map_or_else(|| k.by.clone(), str::to_owned));
+        for group in groups(&rows, ids, key) {
             for id in group {
                 let known = Arc::make_mut(rows.get_mut(&id).expect("a row that is counted"));
                 known.row.labels = labels(&known.row.labels);
+                known.by = by.map_or_else(|| known.by.clone(), str::to_owned);
             }
             steps.push(rows.clone());
         }
@@ -332,7 +338,7 @@ impl Life {
         let rows = &self.diary.last().rows;
         let mixed = |id: &&u64| names(&rows[*id].row.labels, class) && without(&rows[*id].row.labels, class) != LabelSet::background();
         let ids: Vec<u64> = held.iter().filter(mixed).copied().collect();
-        self.relabelled(&ids, |labels| without(labels, class))
+        self.relabelled(&ids, None, |labels| without(labels, class))
     }
 
     pub fn forget(&mut self, class: &str) -> Result<()> {
@@ -341,7 +347,7 @@ impl Life {
         let mut steps = self.stripped(&class, &held);
         let mut rows = steps.last().unwrap_or(&self.diary.last().rows).clone();
         let its: Vec<u64> = held.iter().filter(|id| names(&rows[*id].row.labels, &class)).copied().collect();
-        for group in groups(&rows, &its) {
+        for group in groups(&rows, &its, |k| (k.origin, k.source)) {
             group.iter().for_each(|id| {
                 rows.remove(id);
             });
@@ -414,9 +420,13 @@ fn without(labels: &LabelSet, class: &ClassName) -> LabelSet {
     LabelSet::new(less(labels.positive()), less(labels.negative())).expect("labels that do not contradict each other")
 }
 
-/// Ids by origin and recording: corrections commit each of them on its own.
-fn groups(rows: &Rows, ids: &[u64]) -> Vec<Vec<u64>> {
-    let mut groups: BTreeMap<(Origin, u64), Vec<u64>> = BTreeMap::new();
-    ids.iter().for_each(|id| groups.entry((rows[id].origin, rows[id].source)).or_default().push(*id));
-    groups.into_values().collect()
+/// Ids by what corrections commit together, in the order of the first of each.
+fn groups<K: Ord>(rows: &Rows, ids: &[u64], key: impl Fn(&Known) -> K) -> Vec<Vec<u64>> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    let mut groups: BTreeMap<K, Vec<u64>> = BTreeMap::new();
+    ids.iter().for_each(|id| groups.entry(key(&rows[id])).or_default().push(*id));
+    let mut groups: Vec<Vec<u64>> = groups.into_values().collect();
+    groups.sort();
+    groups
 }

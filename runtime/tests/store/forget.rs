@@ -7,6 +7,7 @@ use wheatear::learn::BlockKind;
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability};
 
 use crate::corrected::{BITS, DIM, Life, class, forgotten, lost, names, retired};
+use crate::disk::Disk;
 use crate::world::{ID, KINDS, ORIGIN, Row, batch, creation, labels, row, rows, sums, sums_of, teach};
 
 /// More than it can hold: single-label rows, mixed ones and background, one at a time.
@@ -217,4 +218,50 @@ fn after_forgetting_hard_no_byte_of_the_name_is_in_any_file_of_the_folder() {
     let again = Adapter::open(&folder, Access::Write).unwrap();
     assert_eq!(sums_of(&again), sums(&held.into_iter().map(|(_, r)| r).collect::<Vec<_>>(), DIM));
     assert_eq!(files_with_it(), Vec::<String>::new(), "nor after reopening");
+}
+
+#[test]
+fn forgetting_a_class_of_a_recording_that_was_cut_off_does_not_have_its_other_rows_learned_again() {
+    let mut life = Life::roomy();
+    let mut recording = rows(0, 12, DIM, BITS);
+    recording.iter_mut().enumerate().for_each(|(i, row)| row.labels = labels(&[if i % 3 == 1 { "jay" } else { "tit" }], &[]));
+    life.recording(9, false, &recording);
+    life.adapter.forget(&class("jay"), Durability::Now).unwrap();
+    life.counted = forgotten(&life.counted, &class("jay"));
+    for _ in 0..2 {
+        assert_eq!(life.adapter.rows_of_unfinished(9), 12, "it goes on behind all that were learned");
+        life.reopen();
+    }
+    life.adapter.forget(&class("tit"), Durability::Now).unwrap();
+    assert_eq!(life.adapter.rows_of_unfinished(9), 0, "nothing is left of it");
+    life.counted.clear();
+    life.check("forgotten");
+}
+
+#[test]
+fn rows_of_a_class_that_was_forgotten_while_they_could_not_be_read_do_not_come_back() {
+    for checkpoint in [false, true] {
+        let mut life = Life::roomy();
+        for n in 0..60 {
+            life.recording(n + 1, true, &[row(n, DIM, BITS)]);
+        }
+        life.adapter.checkpoint().unwrap();
+        life.adapter.checkpoint().unwrap();
+        let mut image = life.disk.image();
+        image.file("chunks")[800] ^= 4;
+        let disk = Disk::of(image);
+        let mut adapter = disk.open(Access::Write).unwrap();
+        assert_eq!((adapter.damaged_chunks(), adapter.held_rows()), (1, 0));
+        adapter.forget(&class("wren"), Durability::Now).unwrap();
+        if checkpoint {
+            adapter.checkpoint().unwrap();
+        }
+        drop(adapter);
+        let mut image = disk.image();
+        image.file("chunks")[800] ^= 4;
+        let again = Disk::of(image).open(Access::Write).unwrap();
+        assert_eq!(again.damaged_chunks(), 0);
+        assert!(again.held_labels().all(|(_, labels, _)| !names(labels, &class("wren"))), "checkpoint: {checkpoint}");
+        assert_eq!(again.held_rows() > 0, !checkpoint, "the others come back unless they were given up for good");
+    }
 }

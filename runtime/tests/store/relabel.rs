@@ -124,3 +124,51 @@ fn relabelling_a_full_replay_for_ever_stays_exact_and_within_its_file() {
         }
     }
 }
+
+/// One label set of 10 names, which take 2.4 KiB: a row under it is fifty times as long as most.
+fn long_names() -> LabelSet {
+    let names: Vec<String> = (0..10).map(|n| format!("{n:0>240}")).collect();
+    labels(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[])
+}
+
+#[test]
+fn long_names_take_the_place_of_other_rows_and_the_file_never_fills() {
+    let mut life = Life::roomy();
+    for n in 0..300 {
+        life.recording(n + 1, true, &rows(3 * n, 3, DIM, BITS));
+    }
+    for _ in 0..2 {
+        for id in life.held().into_keys().step_by(3) {
+            // It may have made room for one before.
+            if life.held().contains_key(&id) {
+                relabel(&mut life, &[id], &long_names());
+            }
+        }
+        life.check("relabelled");
+    }
+    assert!(life.adapter.evicted_rows() > 200, "{}", life.adapter.evicted_rows());
+    for n in 0..40 {
+        life.live(&[Row { labels: long_names(), ..row(n, DIM, BITS) }]);
+    }
+    life.check("and learned");
+    let ids: Vec<u64> = life.held().into_keys().collect();
+    let error = life.adapter.relabel(&ids, &long_names(), &"x".repeat(3000), Durability::Now).unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.to_string().contains("relabel fewer rows"), "{error}");
+    life.check("refused");
+}
+
+#[test]
+fn a_recording_with_one_row_that_fills_half_a_chunk_can_be_corrected() {
+    let mut life = Life::new(Creation { max_classes: 256, max_sources: 8, ..creation(DIM as u32, BITS).with_replay_rows(4096) });
+    let names: Vec<String> = (0..230).map(|n| format!("{n:0>200}")).collect();
+    let half = |names: &[String]| labels(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    let mut recording = rows(0, 600, DIM, BITS);
+    (recording[300].labels, recording[301].labels) = (half(&names[..115]), half(&names[115..]));
+    life.recording(7, true, &recording);
+    relabel(&mut life, &[299, 300, 301, 302], &half(&names[100..200]));
+    life.check("relabelled");
+    let (undone, _) = life.adapter.undo(1, Durability::Now).unwrap();
+    assert_eq!(undone, 600);
+    life.counted.clear();
+    life.check("taken back");
+}

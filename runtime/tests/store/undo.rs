@@ -1,6 +1,7 @@
 //! Labels taken back: exactly, to the stated horizon, and not a row beyond it.
 
 use wheatear::ErrorKind;
+use wheatear::learn::ClassName;
 use wheatear::store::{Batch, Creation, Durability};
 use wheatear::units::Moment;
 
@@ -55,8 +56,8 @@ fn labels_taken_back_leave_the_digest_of_never_having_learned_them() {
 #[test]
 fn a_recording_of_many_records_is_one_label_and_can_be_taught_again() {
     for checkpoint in [false, true] {
-        let mut life = Life::roomy();
-        let (before, recording) = (rows(0, 5, DIM, BITS), rows(5, 700, DIM, BITS));
+        let mut life = Life::new(Creation { max_sources: 64, ..creation(DIM as u32, BITS).with_replay_rows(8192) });
+        let (before, recording) = (rows(0, 5, DIM, BITS), rows(5, 2600, DIM, BITS));
         life.recording(5, true, &before);
         let first = life.adapter.generation();
         life.recording(6, true, &recording);
@@ -65,7 +66,7 @@ fn a_recording_of_many_records_is_one_label_and_can_be_taught_again() {
             life.adapter.checkpoint().unwrap();
         }
         life.reopen();
-        undo(&mut life, 1, 700);
+        undo(&mut life, 1, 2600);
         life.check("the recording is gone");
         assert_eq!(life.adapter.statistics_digest().unwrap(), Life::digest_of(&before, ORIGIN));
         assert_eq!([5, 6].map(|s| life.adapter.has_source(s)), [true, false]);
@@ -74,7 +75,7 @@ fn a_recording_of_many_records_is_one_label_and_can_be_taught_again() {
         life.recording(6, true, &recording);
         life.check("it is taught again");
         assert!(life.adapter.has_source(6));
-        undo(&mut life, 1, 700);
+        undo(&mut life, 1, 2600);
         life.check("it is gone again");
     }
 }
@@ -293,4 +294,38 @@ fn an_undo_that_was_acknowledged_as_later_is_durable_at_the_next_sync() {
     life.counted.pop_last();
     life.counted.pop_last();
     life.check("synced");
+}
+
+#[test]
+fn two_live_labels_that_were_relabelled_together_are_still_two_labels() {
+    let mut life = Life::roomy();
+    let before = life.counted.clone();
+    life.live(&rows(0, 3, DIM, BITS));
+    let first = life.counted.clone();
+    life.live(&rows(3, 2, DIM, BITS));
+    life.adapter.relabel(&[1, 2, 3, 4, 5], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap();
+    life.reopen();
+    undo(&mut life, 1, 2);
+    assert_eq!(life.held().keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    undo(&mut life, 1, 3);
+    assert_eq!(life.counted, before);
+    life.check("both are gone");
+}
+
+#[test]
+fn undo_reaches_across_what_was_taken_back_after_every_rewriting() {
+    let mut life = Life::roomy();
+    for n in 0..4 {
+        life.live(&rows(3 * n, 3, DIM, BITS));
+    }
+    undo(&mut life, 1, 3);
+    life.live(&rows(12, 3, DIM, BITS));
+    life.adapter.compact().unwrap();
+    life.adapter.relabel(&[1], &labels(&["jay"], &[]), "a person", Durability::Now).unwrap();
+    life.adapter.forget_hard(&ClassName::new("jay").unwrap()).unwrap();
+    life.counted.remove(&1);
+    life.reopen();
+    assert_eq!(life.adapter.oldest_undoable_row(), Some(2));
+    undo(&mut life, 3, 9);
+    life.check("all but the first");
 }

@@ -29,6 +29,9 @@ pub struct Json {
     pub bounds: Bounds,
     pub generation: u64,
     pub next_row: u64,
+    /// Ids of rows that were taken back, as far as undo reaches.
+    #[serde(default)]
+    pub taken_back: Vec<u64>,
     pub origins: Vec<Learner>,
     /// Names of all classes that the statistics count, retired ones among them.
     pub classes: Vec<ClassName>,

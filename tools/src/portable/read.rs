@@ -52,7 +52,15 @@ pub fn read(folder: &Path, incarnation: u64) -> Result<Contents> {
     let creation = creation(&json, &origins);
     Header::new(creation.clone(), [0; 16])
         .map_err(|e| wrong(Error::new(ErrorKind::Input, "an adapter cannot be so").at(ADAPTER).found(&e).because(e)))?;
-    let anew = Anew { creation, statistics, origins, sources, next_row: json.next_row, generation: json.generation + 1 };
+    let anew = Anew {
+        creation,
+        statistics,
+        origins,
+        sources,
+        next_row: json.next_row,
+        taken_back: json.taken_back,
+        generation: json.generation + 1,
+    };
     Ok(Contents { anew, records, dumped_by })
 }
 

@@ -48,7 +48,7 @@ pub fn write(adapter: &Adapter, folder: &Path) -> Result<Dumped> {
 }
 
 fn write_all(adapter: &Adapter, folder: &Path) -> Result<Dumped> {
-    let Anew { origins: states, sources, next_row, .. } = adapter.as_it_is();
+    let Anew { origins: states, sources, next_row, taken_back, .. } = adapter.as_it_is();
     let origins: Vec<Origin> = states.iter().map(|o| o.origin).collect();
     let (rows, batches, labels) = rows::gather(adapter, &origins)?;
     let json = File::create(folder.join(ADAPTER)).map_err(|e| Error::io("create", folder.join(ADAPTER), e))?;
@@ -77,6 +77,7 @@ fn write_all(adapter: &Adapter, folder: &Path) -> Result<Dumped> {
         bounds: Bounds::of(creation),
         generation: adapter.generation(),
         next_row,
+        taken_back,
         origins: states.iter().map(|o| Learner::of(o.origin, o.generation, o.parity, o.own)).collect(),
         classes: adapter.tally().into_keys().flatten().collect(),
         labels,

@@ -9,7 +9,7 @@ use crate::store::frame::MAGIC;
 use crate::store::header::Header;
 use crate::store::rewrite::Statistics;
 use crate::store::sources::Sources;
-use crate::store::state::{ChunkRows, Extent, Part, Root, StateFile};
+use crate::store::state::{ChunkRows, Extent, ListedRows, Part, Root, StateFile};
 use crate::store::storage::Storage;
 use crate::{ErrorKind, Result};
 
@@ -32,6 +32,8 @@ pub(super) struct Listed {
     pub generation: u64,
     pub journal: Position,
     pub chunks: Vec<ChunkRows>,
+    /// Ids of rows that were taken back.
+    pub taken_back: Vec<u64>,
 }
 
 /// Every whole root of the state file, whatever adapter it names, and where there is a damaged one.
@@ -86,8 +88,13 @@ impl Checkpoints {
                         found.sources = Some((root.generation, sources));
                     }
                     (Part::Rows, Ok(bytes)) if found.listed.is_none() => {
-                        let chunks = postcard::from_bytes::<Vec<ChunkRows>>(&bytes).ok();
-                        found.listed = chunks.map(|chunks| Listed { generation: root.generation, journal: root.journal, chunks });
+                        let rows = ListedRows::decode(&bytes).ok();
+                        found.listed = rows.map(|r| Listed {
+                            generation: root.generation,
+                            journal: root.journal,
+                            taken_back: r.taken_back().collect(),
+                            chunks: r.chunks,
+                        });
                     }
                     _ => {}
                 }

@@ -37,6 +37,8 @@ pub(super) struct Holding {
     left: HashSet<Place>,
     /// Where the rows are of which that is known.
     placed: HashSet<Place>,
+    /// Ids of rows that were taken back.
+    pub taken_back: Vec<u64>,
     /// Id of the next row.
     pub next_row: u64,
 }
@@ -65,7 +67,10 @@ impl Holding {
         let keys = learned.rows.iter().map(|(meta, _)| (learned.batch.origin, meta.id));
         self.next_row = keys.clone().map(|(_, id)| id.saturating_add(1)).fold(self.next_row, u64::max);
         if record.piece.kind == Kind::Undo {
-            keys.for_each(|key| drop(self.versions.remove(&key)));
+            keys.for_each(|key| {
+                self.versions.remove(&key);
+                self.taken_back.push(key.1);
+            });
             return Ok(());
         }
         let costs = learned.alone_len_bytes(row_stride_bytes(dim, bits))?;
@@ -148,7 +153,7 @@ impl Candidates<'_> {
         }
         let len_bytes: u64 = records.values().map(|(alone, together)| alone.min(together)).sum();
         let fits = 2 * len_bytes <= 3 * bounds.bytes && 2 * self.rows.len() as u64 <= 3 * bounds.rows;
-        let leaving = if fits { Vec::new() } else { held.leaving(&[], 0) };
+        let leaving = if fits { Vec::new() } else { held.leaving(&[], 0, &[]) };
         let surplus: HashSet<usize> = leaving.into_iter().map(|place| place.index as usize).collect();
         let mut choice = Choice { chosen: Chosen::new(), labels: Vec::new(), uncertain: 0, surplus: surplus.len() as u64 };
         for (_, (_, v)) in self.rows.iter().enumerate().filter(|(i, _)| !surplus.contains(i)) {

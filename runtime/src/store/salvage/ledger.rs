@@ -120,7 +120,7 @@ impl Ledger {
             let key = (origin, meta.id);
             let latent = &learned.latents[i * dim..(i + 1) * dim];
             let before = if kind == Kind::Relabel { learned.before.get(i) } else { Some(labels) };
-            let standing = self.standing(&key, before, learned.left.get(i).filter(|_| learned.left.len() == learned.rows.len()));
+            let standing = self.standing(&key, before, learned.left.get(i).filter(|_| kind != Kind::Learn));
             let now = Some(labels.clone()).filter(|_| kind != Kind::Undo);
             match (kind, standing) {
                 // Whatever shows a row that nothing counts yet shows one that was learned in a gap.

@@ -179,7 +179,8 @@ impl Salvage {
         let device = device.unwrap_or(header.creation.origin).device;
         let Contents { blocks: statistics, sources, .. } = ledger.contents;
         let (sources, next_row) = (sources.pairs().collect(), holding.next_row);
-        let anew = Anew { creation, statistics, origins, sources, next_row, generation: newest_generation.saturating_add(1) };
+        let taken_back = listed.iter().flat_map(|l| &l.taken_back).copied().chain(holding.taken_back).collect();
+        let anew = Anew { creation, statistics, origins, sources, next_row, taken_back, generation: newest_generation.saturating_add(1) };
         Ok(Salvage { file, header, records: journal.records, chosen: choice.chosen, changes, graphs, device, anew, report, _lock: None })
     }
 

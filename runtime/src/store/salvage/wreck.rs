@@ -188,7 +188,7 @@ impl Wreck {
                 let held = root.oldest_sequence..=root.journal.sequence;
                 let named = scanned.iter().filter_map(|s| Some((s.number, s.opening.as_ref()?.sequence)));
                 let chunks = named.filter(|(_, s)| held.contains(s)).map(|(slot, sequence)| ChunkRows { sequence, slot, left: Vec::new() });
-                Listed { generation: root.generation, journal: root.journal, chunks: chunks.collect() }
+                Listed { generation: root.generation, journal: root.journal, taken_back: Vec::new(), chunks: chunks.collect() }
             });
         }
         damage.append(&mut checkpoints.damage);
