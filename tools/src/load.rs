@@ -44,7 +44,9 @@ struct Loaded<'a> {
 /// Those of [`portable::read`]; `Input` when there is something in the adapter's place; `Storage` when there is no room.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let contents = portable::read(&args.folder, u64::from_le_bytes(clock::random_bytes()?))?;
-    tell_size(&contents.anew.creation)?;
+    if std::fs::read_dir(&args.adapter).map_or(true, |mut entries| entries.next().is_none()) {
+        tell_size(&contents.anew.creation)?;
+    }
     let records = contents.records;
     let adapter = Adapter::import(&args.adapter, clock::random_bytes()?, contents.anew, |sink| records.into_iter().try_for_each(sink))?;
     let loaded = Loaded {

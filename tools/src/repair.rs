@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use wheatear::store::storage::DiskFolder;
-use wheatear::store::{Access, Adapter, ClassRows, HeaderFound, Salvage, SalvageReport};
+use wheatear::store::{Access, Adapter, ClassRows, Damage, HeaderFound, Salvage, SalvageReport, Wrong};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut facts = Repaired { wreck: &args.wreck, adapter: None, complete, rows, report };
     if !complete && !args.yes {
         print_facts(args.json, &facts, text)?;
-        return Err(Error::new(ErrorKind::Input, "not all of the adapter is whole: what is listed above would be lost")
+        return Err(Error::new(ErrorKind::Input, "not all of the adapter is whole: what the statistics and rows above lack would be lost")
             .at(args.wreck.display())
             .expected("--yes")
             .cure("look for a copy of it first; add --yes to make an adapter of what is whole")
@@ -124,7 +124,10 @@ fn text(f: &Repaired<'_>) -> String {
     let gaps = if gaps.is_empty() { String::new() } else { format!("; missing: {}", gaps.join(", ")) };
     line("journal", format!("{} up to generation {}{gaps}", counted(r.records, "whole record"), r.newest_generation));
     line("chunks", format!("{} with whole records, {} damaged", r.chunks, r.damaged_chunks));
-    r.damage.iter().for_each(|d| line("damaged", d.to_string()));
+    // What is cut off and was needed is there as damage of both kinds.
+    let cut = |d: &Damage| r.damage.iter().any(|c| c.what == Wrong::CutShort && (&c.file, &c.bytes) == (&d.file, &d.bytes));
+    let told = r.damage.iter().filter(|d| d.what != Wrong::Records || !cut(d));
+    told.for_each(|d| line("damaged", d.to_string()));
     r.skipped.iter().for_each(|s| line("left out", format!("generation {}, {}: {}", s.generation, counted(s.rows, "row"), s.why)));
     line("statistics", exact(r));
     line("rows", format!("{} counted, {} of them in replay", r.counted_rows, r.held_rows));

@@ -111,7 +111,7 @@ fn way(adapter: &Adapter, earlier: &Earlier) -> Way {
 fn table(l: &Listed<'_>) -> String {
     let mut text = format!("{}: generation {}\n", l.adapter.display(), l.generation);
     if l.ways.is_empty() {
-        text += "there is nothing to go back to: no checkpoint was written yet\n";
+        text += "there is nothing to go back to yet: checkpoints come by themselves as it learns; the newest labels: wheatear undo\n";
     }
     l.ways.iter().for_each(|w| text += &format!("  --to {:<6} {}\n", w.to, describe(w)));
     text

@@ -108,6 +108,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let sounds = labelled_in(&args.folder)?;
     let manifest = backbone.manifest()?;
     let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest, sounds.len())?;
+    backbone.remember(&folder);
     let remembered = adapter.header().creation.max_sources as usize;
     if sounds.len() > remembered {
         return Err(Error::new(ErrorKind::Limit, "the folder has more sounds than the adapter can remember as taught")
@@ -174,7 +175,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());
-    backbone.remember(&folder);
     report(args, &adapter, &done)?;
     match done.unusable.len() {
         0 => Ok(()),

@@ -116,7 +116,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cure = match (verified.is_clean(), verified.findings.is_empty()) {
         (true, _) => return Ok(()),
         (false, true) => "the next command that writes to it mends that",
-        (false, false) => "make a copy now (wheatear dump); wheatear compact writes what is whole anew",
+        (false, false) => {
+            "wheatear repair makes a new adapter of all that is whole and lists what is not; wheatear compact goes on with what opening could read"
+        }
     };
     Err(Error::new(ErrorKind::Corrupt, "the adapter is not as it was written").at(here.display()).found(says).cure(cure).into())
 }

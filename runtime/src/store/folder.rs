@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::adapter::{Access, Adapter};
+use super::adapter::{Access, Adapter, Recovery};
 use super::header::{Creation, Header, STORE_FORMAT};
 use super::storage::{DiskFolder, Folder};
 use crate::{Error, ErrorKind, Result};
@@ -17,6 +17,8 @@ pub(super) const STATE: &str = "state";
 pub(super) const LOCK: &str = "lock";
 /// A reader beside a writer tries this often, 1, 2, 4... milliseconds apart, before it calls a state corrupt.
 const READ_ATTEMPTS: u32 = 7;
+/// And so many times again before it says that a record is torn.
+const TORN_ATTEMPTS: u32 = 4;
 
 impl Adapter {
     /// Creates an adapter in `folder`, which must not exist or be empty, and opens it for writing.
@@ -99,13 +101,32 @@ impl Adapter {
     pub fn open_in(folder: Arc<dyn Folder>, access: Access) -> Result<Adapter> {
         let read_header = || {
             let bytes = folder.read(HEADER)?;
-            Header::decode(&bytes).map_err(|e| e.at(folder.path().join(HEADER).display()))
+            let header = Header::decode(&bytes).map_err(|e| e.at(folder.path().join(HEADER).display()))?;
+            if header.format > 1 && Header::whole_copies(&bytes)?.len() < 2 {
+                log::warn!(
+                    "{}: one of the two copies of the header is damaged: wheatear compact writes both anew",
+                    folder.path().display()
+                );
+            }
+            Ok(header)
         };
         if access == Access::Read {
+            let mut torn_at = None;
             for attempt in 0..READ_ATTEMPTS {
                 // Perhaps the writer replaced what was being read.
                 match Adapter::recover(Arc::clone(&folder), read_header()?, access, None) {
                     Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
+                        folder.pause(Duration::from_millis(1 << attempt));
+                    }
+                    Ok(mut adapter) if adapter.recovery != Recovery::Clean => {
+                        // A record that is being written looks torn. Where the journal goes on, somebody is writing it.
+                        if torn_at.is_some_and(|generation| adapter.generation() > generation) {
+                            adapter.recovery = Recovery::Clean;
+                        }
+                        if adapter.recovery == Recovery::Clean || attempt == TORN_ATTEMPTS {
+                            return Ok(adapter);
+                        }
+                        torn_at = Some(adapter.generation());
                         folder.pause(Duration::from_millis(1 << attempt));
                     }
                     opened => return opened,
@@ -137,7 +158,13 @@ impl Adapter {
 pub(super) fn not_there(e: Error, folder: &Path) -> Error {
     match (e.kind(), folder.is_dir()) {
         (ErrorKind::Missing, false) => e.cure("make one: wheatear teach FOLDER --backbone B --adapter A"),
-        (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => e.cure("this folder is no adapter: name another one"),
+        (ErrorKind::Missing, true) if !folder.join(HEADER).exists() => {
+            let own = |entry: std::fs::DirEntry| entry.file_name().to_str().is_some_and(|n| n != LOCK && is_own(n));
+            match std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(own))) {
+                true => e.cure("its header is gone: restore it from a copy, or salvage the rows: wheatear repair --like ADAPTER"),
+                false => e.cure("this folder is no adapter: name another one"),
+            }
+        }
         (ErrorKind::Missing, true) => e.cure("restore the adapter from a copy, or salvage its rows: wheatear repair"),
         _ => e,
     }

@@ -252,10 +252,7 @@ impl Header {
             (Ok(header), Ok(copy)) if header == copy => Ok(header),
             (Ok(_), Ok(_)) => Err(damaged("the two copies of the adapter's header differ")),
             (Err(e), _) | (_, Err(e)) if e.kind() == ErrorKind::Mismatch => Err(e),
-            (Ok(header), Err(_)) | (Err(_), Ok(header)) => {
-                log::warn!("one of the two copies of the adapter's header is damaged");
-                Ok(header)
-            }
+            (Ok(header), Err(_)) | (Err(_), Ok(header)) => Ok(header),
             (Err(e), Err(_)) => Err(damaged("no copy of the adapter's header is whole").found(&e).because(e)),
         }
     }

@@ -154,7 +154,9 @@ impl Adapter {
             }
         }
         if damaged > 0 {
-            log::warn!("{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them");
+            log::warn!(
+                "{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them; wheatear verify says where, wheatear repair salvages what can be"
+            );
         }
         Ok(Adapter {
             folder,

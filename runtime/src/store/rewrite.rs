@@ -175,12 +175,21 @@ impl Adapter {
         generations
     }
 
+    fn ways_back(&self) -> String {
+        let generations: Vec<String> = self.generations().iter().map(u64::to_string).collect();
+        if generations.is_empty() {
+            "one that was written: there is none yet".into()
+        } else {
+            format!("one of [{}]", generations.join(", "))
+        }
+    }
+
     /// What was learned up to the checkpoint of `generation`, the chunks that it lists, and the held rows that are still there.
     pub(super) fn contents_at(&self, generation: u64) -> Result<(Root, Contents, Vec<ChunkRows>)> {
         let root = self.state.kept().find(|r| r.generation == generation).cloned().ok_or_else(|| {
             Error::new(ErrorKind::Input, "there is no checkpoint of this generation")
                 .at(self.folder.path().display())
-                .expected(format!("one of {:?}", self.generations()))
+                .expected(self.ways_back())
                 .found(generation)
         })?;
         let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,20 @@ pub enum Part {
     Head(HeadRole),
     /// The monitor's state.
     Monitor,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Block(origin, BlockKind::Latents) => write!(f, "statistics of {origin}"),
+            Part::Block(origin, BlockKind::Mixed) => write!(f, "statistics of several labels of {origin}"),
+            Part::Block(origin, BlockKind::Background) => write!(f, "background statistics of {origin}"),
+            Part::Sources => f.write_str("known recordings"),
+            Part::Rows => f.write_str("list of chunks"),
+            Part::Head(_) => f.write_str("a head"),
+            Part::Monitor => f.write_str("the monitor's state"),
+        }
+    }
 }
 
 /// Why a head is kept.
@@ -280,8 +295,7 @@ impl StateFile {
     /// # Errors
     /// `Corrupt` when it lies outside the file or its checksum fails; `Storage` when it cannot be read.
     pub fn read(&self, extent: &Extent) -> Result<Vec<u8>> {
-        let corrupt =
-            |what: &str| Error::new(ErrorKind::Corrupt, format!("a stored part is damaged: {what}")).at(format!("{:?}", extent.part));
+        let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, format!("a stored part is damaged: {what}")).at(extent.part);
         let units: u64 = extent.fragments.iter().map(|(_, n)| u64::from(*n)).sum();
         // No part names a unit twice, so none is longer than the file: a forged length takes no memory.
         if units > u64::from(self.units)

@@ -41,7 +41,7 @@ fn damage_that_opening_forgives_is_found() {
         ("chunks.1", 30, "first bytes"),
     ] {
         let damaged = damaged(&copy, file, flip(at));
-        let ran = run!("verify", damaged.adapter(), "--json").fails(9, &["not as it was written", "damaged in 1 place", "wheatear dump"]);
+        let ran = run!("verify", damaged.adapter(), "--json").fails(9, &["not as it was written", "damaged in 1 place", "wheatear repair"]);
         let seen = ran.json();
         assert_eq!((seen["verdict"].as_str(), seen["findings"].as_array().unwrap().len()), (Some("damaged"), 1), "{file} {at}: {seen}");
         let found = &seen["findings"][0];

@@ -78,6 +78,9 @@ fn probability(text: &str) -> Result<f32, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let adapter = adapter_folder(args.adapter.as_deref(), &config)?;
+    if !adapter.exists() {
+        open(&adapter, Access::Read)?;
+    }
     let backbone = args.backbone.choose_for(&config, Some(&adapter))?;
     let format = if args.json { Format::Json } else { args.format };
     let files = files(&args.paths)?;

@@ -74,7 +74,7 @@ impl Checkpoints {
                 let bytes = state.read(extent);
                 // The newest two are kept whole; what older ones name is written over in time.
                 if bytes.is_err() && age < 2 {
-                    let what = Wrong::Part { generation: root.generation, part: format!("{:?}", extent.part) };
+                    let what = Wrong::Part { generation: root.generation, part: extent.part.to_string() };
                     damage.push(Damage::new(name, 0..0, what));
                 }
                 match (extent.part, bytes) {

@@ -24,7 +24,7 @@ pub use report::{ClassRows, Damage, HeaderFound, SalvageReport, Skipped, Wrong};
 
 use super::adapter::Adapter;
 use super::contents::Contents;
-use super::folder::LOCK;
+use super::folder::{CHUNKS, LOCK};
 use super::frame::Kind;
 use super::header::{Creation, Header};
 use super::held::Bounds;
@@ -193,7 +193,9 @@ impl Salvage {
             Ok(())
         })?;
         graphs.remove(&0);
-        report.unknown.push("whether the given adapter is of the wreck's space: its bounds, backbone and scales are taken over".into());
+        if like.header().adapter_id != self.header.adapter_id {
+            report.unknown.push("whether the given adapter is of the wreck's space: its bounds, backbone and scales are taken over".into());
+        }
         if !graphs.is_empty() && !self.graphs.is_empty() && graphs.is_disjoint(&self.graphs) {
             report.unknown.push("why other graphs embedded the wreck's rows than the given adapter's: is it another backbone?".into());
         }
@@ -357,6 +359,11 @@ fn unknown(report: &SalvageReport, choice: &Choice, unlisted: bool, epoch: u32) 
             _ => format!("the {gone} lost records of generations {first} to {last}"),
         };
         unknown.push(format!("what {which} did: labels taken back or changed by them are back"));
+    }
+    if let Some(checkpoint) = report.checkpoint
+        && report.damage.iter().any(|d| d.what == Wrong::Missing && d.file.starts_with(CHUNKS))
+    {
+        unknown.push(format!("what was learned after generation {checkpoint}: the journal is gone, and all rows of replay"));
     }
     if report.checkpoint.is_none() && epoch > 0 {
         unknown.push("which rows had left replay before the adapter was last rewritten: the statistics lack them".to_owned());
