@@ -47,8 +47,8 @@ impl Adapter {
         Ok((undone.len() as u64, self.acknowledge(self.contents.next_row, durability)?))
     }
 
-    /// Gives held rows other labels; `by` is who says so. Rows of different recordings and
-    /// moments are separate commits. Where longer names need it, others leave replay.
+    /// Gives held rows other labels; `by` is who says so. Rows of different recordings and moments are separate commits.
+    /// Where longer names need it, other rows leave replay.
     ///
     /// # Errors
     /// `Input` when a row is not held (it left replay, or there is none); `Limit` and `Storage` as [`Adapter::learn`].
@@ -222,9 +222,7 @@ impl Adapter {
         self.contents.held.wanted.clear();
         done
     }
-}
 
-impl Adapter {
     /// Refuses rows that cannot be held under their new labels, since they would take `len_bytes` and none of them may leave.
     fn check_room(&self, parts: &[Draft<'_>], len_bytes: u64) -> Result<()> {
         let held = &self.contents.held;
