@@ -131,7 +131,7 @@ impl Chunks {
             let sealed = self.seal_of(bytes, position.sequence).is_some_and(|seal| seal.used_bytes == position.offset);
             (self.end, self.next, self.rows_in_open, self.open_damaged) = (position, next, rows as u32, damaged);
             any_damaged |= damaged;
-            let Some(slot) = self.slot_of_next(edges) else { return Ok(any_damaged) };
+            let Some(slot) = self.slot_of_next(edges, from.sequence) else { return Ok(any_damaged) };
             let bytes = self.raw(slot, &mut buffer)?;
             if self.records_in(bytes, CHUNK_EDGE_BYTES, Some(next)).next().is_none() {
                 return Ok(any_damaged);
@@ -144,11 +144,14 @@ impl Chunks {
     }
 
     /// Where the chunk behind the end lies: it says so, or its first bytes are damaged and its first record follows the last.
-    fn slot_of_next(&self, edges: &[Edge]) -> Option<u32> {
+    /// Never where the journal has been since chunk `first`.
+    fn slot_of_next(&self, edges: &[Edge], first: u64) -> Option<u32> {
+        let been: HashSet<u32> = self.sealed.range(first..).map(|(_, c)| c.slot).chain([self.end.slot]).collect();
+        let others = || (0..).zip(edges).filter(|(slot, _)| !been.contains(slot));
         let wanted = self.end.sequence + 1;
-        let named = edges.iter().position(|e| e.named() == Some(wanted));
-        let unnamed = || edges.iter().position(|e| e.named().is_none() && e.first() == Some(self.next));
-        named.or_else(unnamed).map(|slot| slot as u32)
+        let named = others().find(|(_, e)| e.named() == Some(wanted));
+        let unnamed = || others().find(|(_, e)| e.named().is_none() && e.first() == Some(self.next));
+        named.or_else(unnamed).map(|(slot, _)| slot)
     }
 
     /// After [`Chunks::follow`]: was the last chunk that was found sealed? Then another one was begun behind it.
