@@ -1,6 +1,7 @@
 //! Recovery: the newest whole checkpoint, the sealed chunks that it lists, then the journal behind it, record by record, as
 //! far as the chain holds.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ impl Contents {
                 Part::Head(_) | Part::Monitor => {}
             }
         }
+        check_listed(&listed, root.journal)?;
         (contents.generation, contents.chain, contents.next_row) = (root.generation, root.chain, root.next_row);
         Ok((contents, listed))
     }
@@ -203,6 +205,16 @@ fn admit(chunks: &mut Chunks, contents: &mut Contents, listed: &[ChunkRows], fro
         contents.let_leave(chunk);
     }
     Ok(())
+}
+
+/// Refuses a list that has two chunks in one slot, or any behind the end of the journal.
+fn check_listed(listed: &[ChunkRows], end: Position) -> Result<()> {
+    let mut slots = HashSet::new();
+    let fits = |c: &ChunkRows| c.sequence <= end.sequence && (c.sequence == end.sequence) == (c.slot == end.slot) && slots.insert(c.slot);
+    match listed.is_sorted_by(|a, b| a.sequence < b.sequence) && listed.iter().all(fits) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Corrupt, "a checkpoint lists its chunks in an impossible way")),
+    }
 }
 
 /// Refuses when the slot in which the journal goes on has been taken by a later chunk.
