@@ -1,6 +1,7 @@
 //! Heads: what classifies an embedding. `ncm`, `slda` and `ridge` are solved from a block's statistics and are all linear
 //! in the embedding ([`LinearHead`]); `naive` is plain softmax SGD, kept for contrast.
 
+pub mod evidence;
 mod linear;
 mod moments;
 pub mod naive;
@@ -9,11 +10,12 @@ pub mod ridge;
 pub mod slda;
 pub mod temperature;
 
+pub use evidence::{Counted, Evidence, LeaveOneOut};
 pub use linear::LinearHead;
 pub use moments::Moments;
 
-use crate::Result;
 use crate::learn::ClassName;
+use crate::{ErrorKind, Result};
 
 /// A classifier of embeddings.
 pub trait Head {
@@ -78,6 +80,30 @@ impl SolvedHead {
             SolvedHead::Slda => slda::solve(moments, slda::SHRINKAGE),
             SolvedHead::Ridge => ridge::solve(moments, ridge::LAMBDA),
         }
+    }
+
+    /// Solves it with the shrinkage or lambda, and the temperature, for which `rows` of the moments speak, each left out of the
+    /// head that judges it ([`evidence`]). With its default parameters where no row can be left out, and `ncm`, which has none.
+    ///
+    /// # Errors
+    /// As [`SolvedHead::solve`], and `Mismatch` for rows that are not of these moments.
+    pub fn solve_by_evidence(self, moments: &Moments, rows: &[Counted<'_>]) -> Result<LinearHead> {
+        let (left_out, tried) = match self {
+            SolvedHead::Ncm => return self.solve(moments),
+            SolvedHead::Slda => (LeaveOneOut::slda(moments)?, evidence::SHRINKAGES),
+            SolvedHead::Ridge => (LeaveOneOut::ridge(moments)?, evidence::LAMBDAS),
+        };
+        let found = match left_out.evidence(rows, &tried) {
+            Err(e) if e.kind() == ErrorKind::Learn => return self.solve(moments),
+            found => found?,
+        };
+        let Some(best) = found.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)) else { return self.solve(moments) };
+        let mut head = match self {
+            SolvedHead::Ridge => ridge::solve(moments, best.parameter)?,
+            _ => slda::solve(moments, best.parameter)?,
+        };
+        head.temperature = best.temperature as f32;
+        Ok(head)
     }
 }
 

@@ -73,6 +73,11 @@ impl Moments {
         &self.counts
     }
 
+    /// The value of a latent step of each dimension \[D\].
+    pub(crate) fn scale(&self) -> &[f64] {
+        &self.scale
+    }
+
     /// Number of components D.
     pub fn dim(&self) -> usize {
         self.scale.len()
@@ -106,6 +111,18 @@ impl Moments {
     /// `G = sum x x^T` in the embedding's units, \[D, D\] symmetric.
     pub fn gram(&self) -> Mat<f64> {
         self.symmetric(&self.gram)
+    }
+
+    /// The Gram matrix of the rows with a 1 behind each, \[D + 1, D + 1\] symmetric.
+    pub(crate) fn gram_with_bias(&self) -> Mat<f64> {
+        let (d, gram, sums) = (self.dim(), self.gram(), self.sums());
+        let total: Vec<f64> = (0..d).map(|i| sums.iter().skip(i).step_by(d).sum()).collect();
+        Mat::from_fn(d + 1, d + 1, |i, j| match (i == d, j == d) {
+            (false, false) => gram[(i, j)],
+            (true, false) => total[j],
+            (false, true) => total[i],
+            (true, true) => self.rows(),
+        })
     }
 
     /// Within-class scatter `W = G - sum_c S_c S_c^T / n_c` in the embedding's units, \[D, D\] symmetric.

@@ -23,14 +23,7 @@ pub fn solve(moments: &Moments, lambda: f64) -> Result<LinearHead> {
         return Err(Error::new(ErrorKind::Config, "the lambda of ridge is out of range").expected("above 0").found(lambda));
     }
     let (c, d) = (moments.classes().len(), moments.dim());
-    let (gram, sums, means) = (moments.gram(), moments.sums(), moments.means());
-    let total: Vec<f64> = (0..d).map(|i| sums.iter().skip(i).step_by(d).sum()).collect();
-    let mut a = Mat::from_fn(d + 1, d + 1, |i, j| match (i == d, j == d) {
-        (false, false) => gram[(i, j)],
-        (true, false) => total[j],
-        (false, true) => total[i],
-        (true, true) => moments.rows(),
-    });
+    let (mut a, means) = (moments.gram_with_bias(), moments.means());
     let level = lambda * (0..=d).map(|i| a[(i, i)]).sum::<f64>() / (d + 1) as f64;
     (0..=d).for_each(|i| a[(i, i)] += level);
     let targets = Mat::from_fn(d + 1, c, |i, k| if i == d { 1.0 } else { means[k * d + i] });

@@ -77,6 +77,11 @@ fn embeddings_need_no_backbone_and_every_key_is_there() {
         }
         assert_eq!(result["forgetting"].as_f64(), Some(0.0));
     }
+    let chosen = lab(folder.path(), &["--head", "slda-loo,ridge-loo", "--json"]).ok().json();
+    for result in chosen.as_array().unwrap() {
+        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.95 && result["ece"].as_f64().unwrap() < 0.3, "{result}");
+    }
+    lab(folder.path(), &["--head", "slda-loo", "--latent-bits", "16"]).fails(6, &["--latent-bits 4 to 8", "slda-loo"]);
     // What says how a backbone runs is allowed, if useless; without a source of rows there is nothing to do.
     lab(folder.path(), &["--head", "ncm", "--threads", "2"]).ok();
     let twice = lab(folder.path(), &["--head", "ncm,slda,ncm", "--json"]).ok().json();

@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::Serialize;
 use wheatear::Result;
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
-use wheatear::head::{Head, SolvedHead, argmax};
+use wheatear::head::{Counted, Head, Moments, SolvedHead, argmax, softmax};
 use wheatear::learn::ClassName;
 
 use super::data::Data;
 use super::latents::{Latents, Statistics};
-use super::metrics::{Matrix, backward_transfer, class_accuracy, forgetting, forgetting_max, mean, mean_class_accuracy};
+use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
 use super::split::{Split, Stream, generator, shuffle};
 
 /// Which head to run, with what it needs to know.
@@ -19,15 +19,23 @@ use super::split::{Split, Stream, generator, shuffle};
 pub enum Candidate {
     /// A head solved from statistics.
     Solved(SolvedHead),
+    /// The same, its parameter and temperature chosen by leaving out its own rows.
+    Evidence(SolvedHead),
     /// Softmax SGD with this learning rate.
     Naive(f64),
 }
+
+/// Rows of a class that judge a head by evidence.
+const JUDGES: usize = 20;
 
 impl Candidate {
     /// The head's name.
     pub fn name(self) -> &'static str {
         match self {
             Candidate::Solved(head) => head.name(),
+            Candidate::Evidence(SolvedHead::Slda) => "slda-loo",
+            Candidate::Evidence(SolvedHead::Ridge) => "ridge-loo",
+            Candidate::Evidence(head) => head.name(),
             Candidate::Naive(_) => "naive",
         }
     }
@@ -54,6 +62,8 @@ pub struct Outcome {
     pub forgetting_max: f64,
     /// Backward transfer after Lopez-Paz & Ranzato 2017.
     pub backward_transfer: f64,
+    /// Expected calibration error after the whole stream.
+    pub ece: f64,
     /// Seconds of learning: updates, and for a solved head one solve a task.
     pub learn_s: f64,
     /// Rows learned.
@@ -71,6 +81,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
     let mut learner = Learner::new(candidate, data, latents)?;
     let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
+    let mut confidence = Vec::new();
     for (t, chunks) in stream.chunks.iter().enumerate() {
         let start = Instant::now();
         for chunk in chunks {
@@ -79,7 +90,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         let head = learner.head(data, latents)?;
         learn_s += start.elapsed().as_secs_f64();
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
-        predicted = predict(head.as_ref(), data, &split.test, latents);
+        (predicted, confidence) = predict(head.as_ref(), data, &split.test, latents);
         let seen: Vec<usize> = stream.tasks[..=t].concat();
         curve.push(class_accuracy(&predicted, &truth, &seen).unwrap_or(f64::NAN));
         matrix.push(stream.tasks[..=t].iter().map(|task| class_accuracy(&predicted, &truth, task)).collect());
@@ -94,7 +105,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     for chunk in mixed.chunks(chunk_rows) {
         joint.learn(data, latents, chunk)?;
     }
-    let joint_predicted = predict(joint.head(data, latents)?.as_ref(), data, &split.test, latents);
+    let (joint_predicted, _) = predict(joint.head(data, latents)?.as_ref(), data, &split.test, latents);
     let joint: Vec<Option<f64>> = stream.tasks.iter().map(|t| class_accuracy(&joint_predicted, &truth, t)).collect();
     Ok(Outcome {
         seed: split.seed,
@@ -106,6 +117,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         backward_transfer: backward_transfer(&matrix),
         matrix,
         joint,
+        ece: ece(confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t))),
         learn_s,
         rows: split.train.len(),
         confusion,
@@ -123,7 +135,7 @@ pub fn final_predictions(heads: &[SolvedHead], data: &Data, split: &Split, strea
         latents.learn(&mut statistics, data, chunk)?;
     }
     let moments = latents.moments(&statistics, data)?;
-    heads.iter().map(|head| Ok(predict(&head.solve(&moments)?, data, &split.test, latents))).collect()
+    heads.iter().map(|head| Ok(predict(&head.solve(&moments)?, data, &split.test, latents).0)).collect()
 }
 
 /// Mean accuracy of a candidate over splits, for choosing among candidates.
@@ -133,6 +145,8 @@ pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
 
 enum Learner {
     Solved(SolvedHead, Statistics),
+    /// With the rows that it learned.
+    Evidence(SolvedHead, Statistics, Vec<usize>),
     Naive(NaiveHead),
 }
 
@@ -140,6 +154,7 @@ impl Learner {
     fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
+            Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
             }
@@ -149,6 +164,10 @@ impl Learner {
     fn learn(&mut self, data: &Data, latents: &Latents, chunk: &[usize]) -> Result<()> {
         match self {
             Learner::Solved(_, statistics) => latents.learn(statistics, data, chunk),
+            Learner::Evidence(_, statistics, learned) => {
+                learned.extend(chunk);
+                latents.learn(statistics, data, chunk)
+            }
             Learner::Naive(head) => {
                 let rows: Vec<f32> = chunk.iter().flat_map(|i| &latents.values[i * data.dim..(i + 1) * data.dim]).copied().collect();
                 let labels: Vec<ClassName> = chunk.iter().map(|i| data.names[data.y[*i]].clone()).collect();
@@ -160,18 +179,37 @@ impl Learner {
     fn head(&self, data: &Data, latents: &Latents) -> Result<Box<dyn Head + '_>> {
         Ok(match self {
             Learner::Solved(head, statistics) => Box::new(head.solve(&latents.moments(statistics, data)?)?),
+            Learner::Evidence(head, statistics, learned) => {
+                let moments = latents.moments(statistics, data)?;
+                Box::new(head.solve_by_evidence(&moments, &judges(&moments, data, latents, learned)?)?)
+            }
             Learner::Naive(head) => Box::new(head.clone()),
         })
     }
 }
 
-fn predict(head: &dyn Head, data: &Data, rows: &[usize], latents: &Latents) -> Vec<usize> {
+/// Of each class up to [`JUDGES`] of the rows that were `learned`, spread evenly over when they came.
+fn judges<'a>(moments: &Moments, data: &Data, latents: &'a Latents, learned: &[usize]) -> Result<Vec<Counted<'a>>> {
+    let mut judges = Vec::new();
+    for (class, name) in moments.classes().iter().enumerate() {
+        let own: Vec<usize> = learned.iter().copied().filter(|i| data.names[data.y[*i]] == *name).collect();
+        let count = own.len().min(JUDGES);
+        for n in 0..count {
+            judges.push(Counted { latent: latents.steps(own[n * own.len() / count])?, class });
+        }
+    }
+    Ok(judges)
+}
+
+/// The class of each row, and how sure the head is of it.
+fn predict(head: &dyn Head, data: &Data, rows: &[usize], latents: &Latents) -> (Vec<usize>, Vec<f32>) {
     let of_head: Vec<usize> = head.classes().iter().map(|c| data.names.binary_search(c).unwrap_or(0)).collect();
     let mut scores = vec![0.0; of_head.len()];
-    rows.iter()
-        .map(|i| {
-            head.scores(&latents.values[i * data.dim..(i + 1) * data.dim], &mut scores);
-            of_head[argmax(&scores)]
-        })
-        .collect()
+    let of_row = |i: &usize| {
+        head.scores(&latents.values[i * data.dim..(i + 1) * data.dim], &mut scores);
+        let best = argmax(&scores);
+        softmax(&mut scores, head.temperature());
+        (of_head[best], scores[best])
+    };
+    rows.iter().map(of_row).unzip()
 }

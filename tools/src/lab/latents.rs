@@ -126,6 +126,20 @@ impl Latents {
         Ok(Latents { scale, rows, values, clip_rate: clipped as f64 / data.x.len() as f64 })
     }
 
+    /// Row `i` in steps of 8 bits or fewer.
+    ///
+    /// # Errors
+    /// `Config` for other widths.
+    pub fn steps(&self, i: usize) -> Result<&[i8]> {
+        let d = self.scale.len();
+        match &self.rows {
+            Rows::Narrow(q) => Ok(&q[i * d..(i + 1) * d]),
+            Rows::Wide(_) => Err(Error::new(ErrorKind::Config, "evidence is worked out on rows as a device holds them")
+                .expected("--latent-bits 4 to 8")
+                .cure("leave slda-loo and ridge-loo out")),
+        }
+    }
+
     /// Empty statistics for these latents.
     ///
     /// # Errors

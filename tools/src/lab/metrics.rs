@@ -20,6 +20,19 @@ pub fn class_accuracy(predicted: &[usize], y: &[usize], classes: &[usize]) -> Op
     mean(classes.iter().filter_map(|c| of_class(*c)))
 }
 
+/// Expected calibration error (Guo 2017, "On calibration of modern neural networks"): of 15 equal ranges of confidence the
+/// difference of the mean confidence from the share that is right, weighted by rows. `answers` are confidence and whether right.
+pub fn ece(answers: impl IntoIterator<Item = (f32, bool)>) -> f64 {
+    const RANGES: usize = 15;
+    let (mut sums, mut rows) = ([0f64; RANGES], 0.0);
+    for (confidence, right) in answers {
+        let range = ((f64::from(confidence) * RANGES as f64).ceil() as usize).clamp(1, RANGES) - 1;
+        sums[range] += f64::from(confidence) - f64::from(u8::from(right));
+        rows += 1.0;
+    }
+    sums.iter().map(|s| s.abs()).sum::<f64>() / rows
+}
+
 /// Mean of what there is.
 pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0usize);
@@ -112,6 +125,15 @@ mod tests {
         let (y, p) = ([0, 0, 0, 1], [0, 0, 1, 0]);
         assert!((mean_class_accuracy(&p, &y, 3) - (2.0 / 3.0) / 2.0).abs() < 1e-12);
         assert_eq!(class_accuracy(&p, &y, &[2]), None);
+    }
+
+    #[test]
+    fn calibration_is_how_far_confidence_lies_from_what_is_right() {
+        // Four at .9 of which three are right; two at .5 of which one is; the sure and right one costs nothing.
+        let answers = [(0.9, true), (0.9, true), (0.9, true), (0.9, false), (0.5, true), (0.5, false), (1.0, true)];
+        assert!((ece(answers) - 4.0 * 0.15 / 7.0).abs() < 1e-6);
+        // Differences of two ranges do not cancel.
+        assert!((ece([(0.8, true), (0.2, false)]) - 0.2).abs() < 1e-6);
     }
 
     #[test]

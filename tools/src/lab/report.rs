@@ -72,13 +72,13 @@ pub fn page(results: &Results) -> Result<String> {
 fn results_table(out: &mut String, results: &Results) {
     out.push_str(
         "<h2>Results</h2>\n<div class=\"scroll\"><table><tr><th>head</th><th>accuracy</th><th>minus offline [95 %]</th>\
-         <th>average incremental</th><th>forgetting</th><th>forgetting (max)</th><th>backward transfer</th><th>rows/s</th></tr>\n",
+         <th>average incremental</th><th>forgetting</th><th>forgetting (max)</th><th>backward transfer</th><th>ECE</th><th>rows/s</th></tr>\n",
     );
     for h in results.summaries() {
         let offline = h.differences.first().map(interval).unwrap_or_default();
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td>{:.3} ± {:.3}</td><td>{offline}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{:+.3}</td><td>{:.0}</td></tr>",
+            "<tr><td>{}</td><td>{:.3} ± {:.3}</td><td>{offline}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{:+.3}</td><td>{:.3}</td><td>{:.0}</td></tr>",
             h.head,
             h.accuracy.mean,
             h.accuracy.std,
@@ -86,13 +86,14 @@ fn results_table(out: &mut String, results: &Results) {
             h.forgetting,
             h.forgetting_max,
             h.backward_transfer,
+            h.ece,
             h.rows_per_s
         );
     }
     let offline = spread(&results.offline);
     let _ = writeln!(
         out,
-        "<tr><td>offline</td><td>{:.3} ± {:.3}</td><td></td><td></td><td></td><td></td><td></td><td></td></tr></table></div>",
+        "<tr><td>offline</td><td>{:.3} ± {:.3}</td><td></td><td></td><td></td><td></td><td></td><td></td><td></td></tr></table></div>",
         offline.mean, offline.std
     );
     out.push_str(
@@ -101,7 +102,7 @@ fn results_table(out: &mut String, results: &Results) {
          cross-validation</dd><dt>forgetting</dt><dd>the same head trained on the same rows mixed, minus after the stream, mean over tasks: \
          what the order of arrival cost</dd><dt>forgetting (max)</dt><dd>best earlier accuracy on a task minus the final one (Chaudhry 2018); \
          it also grows because more classes are harder to tell apart</dd><dt>backward transfer</dt><dd>final accuracy on a task minus the \
-         accuracy right after it (Lopez-Paz &amp; Ranzato 2017)</dd><dt>rows/s</dt><dd>rows learned a second, with one solve a task</dd></dl>\n",
+         accuracy right after it (Lopez-Paz &amp; Ranzato 2017)</dd><dt>ECE</dt><dd>expected calibration error after the stream, 15 ranges (Guo 2017)</dd><dt>rows/s</dt><dd>rows learned a second, with one solve a task</dd></dl>\n",
     );
 }
 

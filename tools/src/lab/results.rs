@@ -64,6 +64,8 @@ pub struct Summary {
     pub forgetting_max: f64,
     /// Lopez-Paz & Ranzato 2017.
     pub backward_transfer: f64,
+    /// Expected calibration error after the stream.
+    pub ece: f64,
     /// Rows learned a second, solves included.
     pub rows_per_s: f64,
     /// Paired differences with offline training and the other heads.
@@ -91,6 +93,7 @@ impl Results {
                     forgetting: average(runs, |o| o.forgetting),
                     forgetting_max: average(runs, |o| o.forgetting_max),
                     backward_transfer: average(runs, |o| o.backward_transfer),
+                    ece: average(runs, |o| o.ece),
                     rows_per_s: runs.iter().map(|o| o.rows).sum::<usize>() as f64 / runs.iter().map(|o| o.learn_s).sum::<f64>(),
                     differences,
                 }
@@ -113,12 +116,13 @@ impl Results {
                 "forgetting": s.forgetting,
                 "backward_transfer": s.backward_transfer,
                 "learn_rows_per_s": s.rows_per_s,
+                "ece": s.ece,
                 "average_incremental_accuracy": s.average_incremental,
                 "forgetting_max": s.forgetting_max,
                 "offline": { "accuracy": offline, "runs": self.offline, "c": self.offline_c },
                 "differences": s.differences,
                 "differences_interval": "95 %, corrected resampled t (Nadeau & Bengio 2003): the runs share rows",
-                "learning_rate": match candidate { Candidate::Naive(rate) => Some(*rate), Candidate::Solved(_) => None },
+                "learning_rate": match candidate { Candidate::Naive(rate) => Some(*rate), _ => None },
                 "settings": self.settings,
                 "runs": runs,
             })
@@ -143,24 +147,25 @@ impl Results {
         );
         let _ = writeln!(
             out,
-            "{:<8} {:>15} {:>26} {:>10} {:>10} {:>10}",
-            "head", "accuracy", "minus offline [95 %]", "forgetting", "transfer", "rows/s"
+            "{:<9} {:>14} {:>26} {:>10} {:>10} {:>6} {:>10}",
+            "head", "accuracy", "minus offline [95 %]", "forgetting", "transfer", "ECE", "rows/s"
         );
         for h in self.summaries() {
             let d = &h.differences[0];
             let _ = writeln!(
                 out,
-                "{:<8} {:>7.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>10.0}",
+                "{:<9} {:>6.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>6.3} {:>10.0}",
                 h.head,
                 h.accuracy.mean,
                 h.accuracy.std,
                 format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
                 h.forgetting,
                 h.backward_transfer,
+                h.ece,
                 h.rows_per_s
             );
         }
-        let _ = writeln!(out, "{:<8} {:>7.3} +- {:.3}", "offline", offline.mean, offline.std);
+        let _ = writeln!(out, "{:<9} {:>6.3} +- {:.3}", "offline", offline.mean, offline.std);
         if s.naive_rates.len() > 1 {
             let tried: Vec<String> = s.naive_rates.iter().map(|(rate, a)| format!("{rate}: {a:.3}")).collect();
             let _ = writeln!(out, "\nnaive: the best of the learning rates {}", tried.join(", "));

@@ -45,6 +45,10 @@ enum HeadName {
     Ncm,
     Slda,
     Ridge,
+    /// slda, its shrinkage and temperature chosen by leaving out rows
+    SldaLoo,
+    /// ridge, its lambda and temperature chosen by leaving out rows
+    RidgeLoo,
 }
 
 /// Learning rates tried for the naive head, from Adam's usual one upwards. Below, the steps are too small to learn anything:
@@ -104,6 +108,8 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::Ncm => candidates.push(Candidate::Solved(SolvedHead::Ncm)),
             HeadName::Slda => candidates.push(Candidate::Solved(SolvedHead::Slda)),
             HeadName::Ridge => candidates.push(Candidate::Solved(SolvedHead::Ridge)),
+            HeadName::SldaLoo => candidates.push(Candidate::Evidence(SolvedHead::Slda)),
+            HeadName::RidgeLoo => candidates.push(Candidate::Evidence(SolvedHead::Ridge)),
         }
     }
     let mut jobs: Vec<Job> = (0..splits.len()).map(|split| Job { split, candidate: None }).collect();
@@ -141,7 +147,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         .iter()
         .filter_map(|(c, runs)| match c {
             Candidate::Naive(rate) => Some((*rate, evaluate::mean_accuracy(runs))),
-            Candidate::Solved(_) => None,
+            Candidate::Solved(_) | Candidate::Evidence(_) => None,
         })
         .collect();
     let best = rates.iter().fold(None, |best: Option<(f64, f64)>, r| if best.is_none_or(|b| r.1 > b.1) { Some(*r) } else { best });
