@@ -218,7 +218,8 @@ impl Chunks {
         let mut bytes = vec![0u8; self.chunk_len];
         self.storage.read_at(self.start_of(slot), &mut bytes)?;
         if !heads_from(&bytes, CHUNK_EDGE_BYTES, self.next.generation).is_empty() {
-            self.storage.write_at(self.start_of(slot), &vec![0; self.chunk_len])?;
+            // All but the seal, which says how many rows there were while the newest checkpoint lists this chunk still.
+            self.storage.write_at(self.start_of(slot), &vec![0; self.chunk_len - CHUNK_EDGE_BYTES])?;
             self.sync()?;
         }
         self.seal()?;

@@ -105,8 +105,9 @@ impl Adapter {
             }
             if !beside.is_empty() {
                 beside.truncate(self.chunks.record_len_max_bytes() / 4 / PLACE_LEN_MAX_BYTES);
-                let (kind, batch) = (Kind::Carry, draft.batch.clone());
-                self.commit(Draft { kind, batch, rows: Vec::new(), before: Vec::new(), left: beside })?;
+                // Of no recording: nothing of the one that is being taught is learned by it.
+                let batch = Batch { by: String::new(), source: 0, source_complete: false, ..draft.batch };
+                self.commit(Draft { kind: Kind::Carry, batch, rows: Vec::new(), before: Vec::new(), left: beside })?;
                 continue;
             }
             let bytes = record::encode_rows(self.contents.next(), &draft, dim, bits)?;

@@ -96,6 +96,7 @@ impl Contents {
                 let retire = |(key, block): (&(Origin, BlockKind), &mut Block)| block.retire(&retired).then_some(*key);
                 self.changed.extend(self.blocks.iter_mut().filter_map(retire));
                 self.held.retire(&retired);
+                self.held.settle(self.next_row);
             }
             other => {
                 return Err(Error::new(ErrorKind::Mismatch, "a newer version wrote this journal")

@@ -143,7 +143,9 @@ impl Adapter {
         let max_origins = self.header.creation.max_origins.max(origins.len() as u32);
         let creation = Creation { max_origins, ..self.header.creation.clone() };
         let (statistics, sources) = (std::mem::take(&mut older.blocks), older.sources.pairs().collect());
-        let taken_back = older.held.taken_back().iter().copied().collect();
+        // What was learned since is gone, and did not leave.
+        let horizon = self.contents.next_row.saturating_sub(u64::from(self.header.creation.undo_rows)).max(root.next_row);
+        let taken_back = older.held.taken_back().iter().copied().chain(horizon..self.contents.next_row).collect();
         let anew = Anew { creation, statistics, origins, sources, taken_back, ..self.as_it_is() };
         let next = self.anew(anew, |sink| {
             for chunk in &listed {
@@ -260,6 +262,7 @@ impl Adapter {
         anew.sources.iter().for_each(|(source, rows)| contents.sources.know(*source, *rows));
         (contents.blocks, contents.next_row, contents.generation) = (anew.statistics, anew.next_row, anew.generation);
         anew.taken_back.iter().for_each(|id| contents.held.take_back(*id));
+        contents.held.settle(anew.next_row);
         let mut chunks = Chunks::new(chunks, &header, true)?;
         chunks.next = contents.next();
         let state = StateFile::load(state, &header)?;

@@ -329,3 +329,22 @@ fn undo_reaches_across_what_was_taken_back_after_every_rewriting() {
     undo(&mut life, 3, 9);
     life.check("all but the first");
 }
+
+#[test]
+fn undo_reaches_across_what_a_rollback_took_back() {
+    let mut life = Life::small();
+    for n in 0..40 {
+        life.live(&[row(n, DIM, BITS)]);
+    }
+    life.adapter.checkpoint().unwrap();
+    let (generation, before) = (life.adapter.generation(), life.counted.clone());
+    life.live(&[row(40, DIM, BITS)]);
+    life.live(&[row(41, DIM, BITS)]);
+    life.adapter.roll_back(generation, 77).unwrap();
+    life.counted = before;
+    life.live(&[row(42, DIM, BITS)]);
+    life.reopen();
+    assert!(life.adapter.evicted_rows() > 0 && life.adapter.oldest_undoable_row().is_some_and(|oldest| oldest <= 40));
+    undo(&mut life, 2, 2);
+    life.check("the label behind the rollback, and the one before");
+}
