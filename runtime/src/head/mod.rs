@@ -88,20 +88,18 @@ impl SolvedHead {
     /// # Errors
     /// As [`SolvedHead::solve`], and `Mismatch` for rows that are not of these moments.
     pub fn solve_by_evidence(self, moments: &Moments, rows: &[Counted<'_>]) -> Result<LinearHead> {
-        let (left_out, tried) = match self {
+        type Solve = fn(&Moments, f64) -> Result<LinearHead>;
+        let (left_out, tried, solve): (_, _, Solve) = match self {
             SolvedHead::Ncm => return self.solve(moments),
-            SolvedHead::Slda => (LeaveOneOut::slda(moments)?, evidence::SHRINKAGES),
-            SolvedHead::Ridge => (LeaveOneOut::ridge(moments)?, evidence::LAMBDAS),
+            SolvedHead::Slda => (LeaveOneOut::slda(moments)?, evidence::SHRINKAGES, slda::solve),
+            SolvedHead::Ridge => (LeaveOneOut::ridge(moments)?, evidence::LAMBDAS, ridge::solve),
         };
         let found = match left_out.evidence(rows, &tried) {
             Err(e) if e.kind() == ErrorKind::Learn => return self.solve(moments),
             found => found?,
         };
         let Some(best) = found.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)) else { return self.solve(moments) };
-        let mut head = match self {
-            SolvedHead::Ridge => ridge::solve(moments, best.parameter)?,
-            _ => slda::solve(moments, best.parameter)?,
-        };
+        let mut head = solve(moments, best.parameter)?;
         head.temperature = best.temperature as f32;
         Ok(head)
     }

@@ -99,51 +99,28 @@ impl Adapter {
     /// # Errors
     /// As [`Adapter::open`].
     pub fn open_in(folder: Arc<dyn Folder>, access: Access) -> Result<Adapter> {
+        // With whether both of its copies are as they were written.
         let read_header = || {
             let bytes = folder.read(HEADER)?;
             let header = Header::decode(&bytes).map_err(|e| e.at(folder.path().join(HEADER).display()))?;
-            if header.format > 1 && Header::whole_copies(&bytes)?.len() < 2 {
-                log::warn!(
-                    "{}: one of the two copies of the header is damaged: wheatear compact writes both anew",
-                    folder.path().display()
-                );
-            }
-            Ok(header)
+            header.encode().map(|whole| (header, whole == bytes))
         };
         if access == Access::Read {
-            let mut torn_at = None;
-            for attempt in 0..READ_ATTEMPTS {
-                // Perhaps the writer replaced what was being read.
-                match Adapter::recover(Arc::clone(&folder), read_header()?, access, None) {
-                    Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {
-                        folder.pause(Duration::from_millis(1 << attempt));
-                    }
-                    Ok(mut adapter) if adapter.recovery != Recovery::Clean => {
-                        // A record that is being written looks torn. Where the journal goes on, somebody is writing it.
-                        if torn_at.is_some_and(|generation| adapter.generation() > generation) {
-                            adapter.recovery = Recovery::Clean;
-                        }
-                        if adapter.recovery == Recovery::Clean || attempt == TORN_ATTEMPTS {
-                            return Ok(adapter);
-                        }
-                        torn_at = Some(adapter.generation());
-                        folder.pause(Duration::from_millis(1 << attempt));
-                    }
-                    opened => return opened,
-                }
-            }
-            return Adapter::recover(Arc::clone(&folder), read_header()?, access, None);
+            let (adapter, whole) = Adapter::read_beside_a_writer(&folder, read_header)?;
+            adapter.warn(whole);
+            return Ok(adapter);
         }
         // The header first: a folder that is no adapter gets no lock file. One without a header may just be made.
         if !folder.names().is_ok_and(|names| names.iter().any(|n| n == LOCK)) {
             read_header()?;
         }
         let lock = folder.lock(LOCK)?;
-        let header = read_header()?;
+        let (header, whole) = read_header()?;
         // A writer that was killed may have left names that are not durable, and all that follows rests on them.
         folder.sync()?;
         let (current, format) = ([header.chunk_file(), header.state_file()], header.format);
         let mut adapter = Adapter::recover(Arc::clone(&folder), header, access, lock)?;
+        adapter.warn(whole);
         // Left behind by a rewriting that was cut off.
         remove_all(&*folder, |name| name != HEADER && name != LOCK && !current.iter().any(|c| c == name))?;
         if format < STORE_FORMAT {
@@ -151,6 +128,53 @@ impl Adapter {
             adapter.migrate()?;
         }
         Ok(adapter)
+    }
+
+    /// Recovers for a reader, which a writer may disturb: then again.
+    fn read_beside_a_writer(folder: &Arc<dyn Folder>, read_header: impl Fn() -> Result<(Header, bool)>) -> Result<(Adapter, bool)> {
+        let recover = |(header, whole)| Adapter::recover(Arc::clone(folder), header, Access::Read, None).map(|adapter| (adapter, whole));
+        let mut torn_at = None;
+        for n in 0..READ_ATTEMPTS {
+            match recover(read_header()?) {
+                // Perhaps the writer replaced what was being read.
+                Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => {}
+                Ok((mut adapter, whole)) if adapter.recovery != Recovery::Clean => {
+                    // A record that is being written looks torn. Where the journal goes on, somebody is writing it.
+                    if torn_at.is_some_and(|generation| adapter.generation() > generation) {
+                        adapter.recovery = Recovery::Clean;
+                    }
+                    if adapter.recovery == Recovery::Clean || n == TORN_ATTEMPTS {
+                        return Ok((adapter, whole));
+                    }
+                    torn_at = Some(adapter.generation());
+                }
+                opened => return opened,
+            }
+            folder.pause(Duration::from_millis(1 << n));
+        }
+        recover(read_header()?)
+    }
+
+    /// Tells of damage with which it opens all the same; of the header whether both copies are `whole`.
+    fn warn(&self, whole: bool) {
+        let here = self.folder.path();
+        if !whole {
+            log::warn!("{}: one of the two copies of the header is damaged: wheatear compact writes both anew", here.display());
+        }
+        for (file, name) in [(&self.chunks.storage, self.header.chunk_file()), (&self.state.storage, self.header.state_file())] {
+            let (found, whole, place) = (file.found_bytes(), file.len_bytes(), here.join(name));
+            if found < whole {
+                log::warn!("{}: cut short: {found} of {whole} bytes, what is missing is taken for zeros", place.display());
+            }
+        }
+        if self.damaged_chunks > 0 {
+            log::warn!(
+                "{}: {} chunks are damaged: their rows left replay, the statistics still count them; wheatear verify says where, \
+                 wheatear repair salvages what can be",
+                here.display(),
+                self.damaged_chunks
+            );
+        }
     }
 }
 

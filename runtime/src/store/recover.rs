@@ -149,17 +149,6 @@ impl Adapter {
             chunks.sync()?;
             state.sync()?;
         }
-        for (file, place) in [(&chunks.storage, &in_chunks), (&state.storage, &in_state)] {
-            let (found, whole) = (file.found_bytes(), file.len_bytes());
-            if found < whole {
-                log::warn!("{place}: cut short by something else: {found} of {whole} bytes, what is missing is taken for zeros");
-            }
-        }
-        if damaged > 0 {
-            log::warn!(
-                "{here}: {damaged} chunks are damaged: their rows left replay, the statistics still count them; wheatear verify says where, wheatear repair salvages what can be"
-            );
-        }
         Ok(Adapter {
             folder,
             header,
@@ -259,5 +248,32 @@ fn check_undisturbed(chunks: &Chunks, edges: &[Edge], in_chunks: &str) -> Result
         None => Ok(()),
         Some(slot) if matches!(now[slot as usize], Edge::Unreadable) => Err(unreadable(slot, in_chunks)),
         Some(slot) => Err(Error::new(ErrorKind::Corrupt, "a chunk was taken while it was read").at(format!("{in_chunks}, slot {slot}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_checkpoint_lists_two_chunks_in_one_slot_or_any_behind_its_end() {
+        let list = |chunks: &[(u64, u32)]| {
+            let chunk = |(sequence, slot): &(u64, u32)| ChunkRows { sequence: *sequence, slot: *slot, left: Vec::new() };
+            check_listed(&chunks.iter().map(chunk).collect::<Vec<_>>(), Position { sequence: 5, offset: 512, slot: 0 })
+        };
+        for good in [&[][..], &[(5, 0)], &[(2, 3), (4, 1), (5, 0)], &[(2, 3)]] {
+            list(good).unwrap();
+        }
+        for bad in [
+            &[(2, 3), (4, 3), (5, 0)][..],
+            &[(4, 0), (5, 0)],
+            &[(5, 1)],
+            &[(3, 0)],
+            &[(5, 0), (6, 1)],
+            &[(4, 1), (4, 2)],
+            &[(4, 1), (3, 2)],
+        ] {
+            assert_eq!(list(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:?}");
+        }
     }
 }

@@ -185,7 +185,11 @@ impl ListedRows {
     /// # Errors
     /// `Corrupt` when that is not what the bytes are.
     pub fn decode(bytes: &[u8]) -> Result<ListedRows> {
-        postcard::from_bytes(bytes).map_err(|e| Error::new(ErrorKind::Corrupt, "the list of chunks cannot be decoded").because(e))
+        let damaged = |e| Error::new(ErrorKind::Corrupt, "the list of chunks cannot be decoded").because(e);
+        let (chunks, rest) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        // The first adapters of format 2 listed no rows that were taken back.
+        let taken_back = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(damaged)? };
+        Ok(ListedRows { chunks, taken_back })
     }
 
     /// # Errors
@@ -406,4 +410,21 @@ fn allocate(free: &mut [bool], len_bytes: usize) -> Result<Vec<(u32, u32)>> {
             .cure("create an adapter with larger bounds (max_classes, max_origins) and merge this one into it"));
     }
     Ok(fragments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_chunks_is_read_as_written_and_as_the_first_adapters_wrote_it() {
+        let chunks = vec![ChunkRows { sequence: 4, slot: 2, left: vec![5] }, ChunkRows { sequence: 5, slot: 0, left: Vec::new() }];
+        let taken_back = BTreeSet::from([3, 4, 90]);
+        let bytes = ListedRows::new(chunks.clone(), &taken_back).encode().unwrap();
+        let read = ListedRows::decode(&bytes).unwrap();
+        assert_eq!((&read.chunks, read.taken_back().collect()), (&chunks, taken_back));
+        let first = ListedRows::decode(&postcard::to_stdvec(&chunks).unwrap()).unwrap();
+        assert_eq!((first.chunks, first.taken_back), (chunks, Vec::new()));
+        assert_eq!(ListedRows::decode(&bytes[..bytes.len() - 1]).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
 }

@@ -93,3 +93,13 @@ fn write_the_golden_adapter() {
         std::fs::write(folder.join(format!("{name}.txt")), to_text(image.file(name))).unwrap();
     }
 }
+
+#[test]
+fn a_header_is_written_again_as_it_was_read() {
+    for format in [1, 2] {
+        let bytes = committed(format).file("header").clone();
+        let header = Header::decode(&bytes).unwrap();
+        assert_eq!(header.format, format);
+        assert!(header.encode().unwrap() == bytes, "format {format}: another than what was written looks damaged");
+    }
+}

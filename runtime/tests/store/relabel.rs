@@ -2,9 +2,10 @@
 
 use wheatear::ErrorKind;
 use wheatear::learn::LabelSet;
-use wheatear::store::{Creation, Durability};
+use wheatear::store::{Creation, Durability, Salvage};
 
 use crate::corrected::{BITS, DIM, Life};
+use crate::disk::Disk;
 use crate::world::{ORIGIN, Row, creation, labels, row, rows};
 
 fn relabel(life: &mut Life, ids: &[u64], labels: &LabelSet) {
@@ -171,4 +172,22 @@ fn a_recording_with_one_row_that_fills_half_a_chunk_can_be_corrected() {
     assert_eq!(undone, 600);
     life.counted.clear();
     life.check("taken back");
+}
+
+#[test]
+fn rows_that_make_way_for_a_recording_do_not_have_repair_take_it_for_taught() {
+    let mut life = Life::roomy();
+    for n in 0..300 {
+        life.live(&rows(3 * n, 3, DIM, BITS));
+    }
+    while life.adapter.evicted_rows() == 0 {
+        life.live(&[Row { labels: long_names(), ..row(1, DIM, BITS) }]);
+    }
+    let generation = life.adapter.generation();
+    life.recording(50, false, &[Row { labels: long_names(), ..row(2, DIM, BITS) }]);
+    assert_eq!(life.adapter.generation(), generation + 2, "more rows make way than one record lists");
+    let salvage = Salvage::read(&Disk::of(life.disk.image()), None).unwrap();
+    assert!(salvage.report().is_complete(), "{:#?}", salvage.report());
+    let again = salvage.restore_in(Disk::default().folder(), [9; 16], 5).unwrap();
+    assert_eq!((again.has_source(50), again.rows_of_unfinished(50)), (false, 1));
 }

@@ -78,6 +78,7 @@ fn probability(text: &str) -> Result<f32, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let adapter = adapter_folder(args.adapter.as_deref(), &config)?;
+    // Before a backbone is asked for, which an adapter that is there would name.
     if !adapter.exists() {
         open(&adapter, Access::Read)?;
     }

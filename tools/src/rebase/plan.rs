@@ -133,7 +133,7 @@ impl Taught {
                 continue;
             }
             let mut count = |labels: &LabelSet, n: u64| {
-                for class in labels.positive() {
+                for class in labels.positive().iter().chain(labels.negative()) {
                     *again.entry(Some(class.clone())).or_default() += n;
                 }
                 if *labels == LabelSet::background() {
