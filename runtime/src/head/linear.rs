@@ -52,6 +52,22 @@ impl LinearHead {
         Ok(())
     }
 
+    /// The weighted sum of `heads` over the same classes, each divided by its temperature: one head with a temperature of 1.
+    pub(crate) fn pool(name: &str, heads: &[LinearHead], weights: &[f64]) -> LinearHead {
+        let factors: Vec<f64> = heads.iter().zip(weights).map(|(h, w)| w / f64::from(h.temperature)).collect();
+        let sum = |of: fn(&LinearHead) -> &Vec<f32>| {
+            let at = |i: usize| heads.iter().zip(&factors).map(|(h, f)| f * f64::from(of(h)[i])).sum::<f64>() as f32;
+            (0..of(&heads[0]).len()).map(at).collect()
+        };
+        LinearHead {
+            name: name.to_owned(),
+            classes: heads[0].classes.clone(),
+            weights: sum(|h| &h.weights),
+            bias: sum(|h| &h.bias),
+            temperature: 1.0,
+        }
+    }
+
     /// Rounds a solution in f64 to a head: `weights` \[C, D\] row-major, `bias` \[C\]. Retired classes shaped the solution,
     /// but get no score.
     ///

@@ -1,21 +1,28 @@
 //! Heads: what classifies an embedding. `ncm`, `slda` and `ridge` are solved from a block's statistics and are all linear
-//! in the embedding ([`LinearHead`]); `naive` is plain softmax SGD, kept for contrast.
+//! in the embedding ([`LinearHead`]); `auto` pools them by evidence; `naive` is plain softmax SGD, kept for contrast.
 
+pub mod auto;
 pub mod evidence;
+pub mod leave_out;
 mod linear;
 mod moments;
 pub mod naive;
 pub mod ncm;
+pub mod pool;
 pub mod ridge;
 pub mod slda;
 pub mod temperature;
+pub mod unknown;
 
-pub use evidence::{Counted, Evidence, LeaveOneOut};
+pub use auto::Auto;
+pub use evidence::Evidence;
+pub use leave_out::{Counted, LeaveOut, Scores};
 pub use linear::LinearHead;
 pub use moments::Moments;
+pub use unknown::Unknown;
 
+use crate::Result;
 use crate::learn::ClassName;
-use crate::{ErrorKind, Result};
 
 /// A classifier of embeddings.
 pub trait Head {
@@ -70,38 +77,46 @@ impl SolvedHead {
         }
     }
 
-    /// Solves it with its default parameters.
+    /// The shrinkage or lambda that it has without evidence; 0 for ncm, which has none.
+    pub fn default_parameter(self) -> f64 {
+        match self {
+            SolvedHead::Ncm => 0.0,
+            SolvedHead::Slda => slda::SHRINKAGE,
+            SolvedHead::Ridge => ridge::LAMBDA,
+        }
+    }
+
+    /// Solves it with its default parameter.
     ///
     /// # Errors
     /// `Learn` when there is no class yet or the statistics are beyond what f64 can solve.
     pub fn solve(self, moments: &Moments) -> Result<LinearHead> {
+        self.solve_with(moments, self.default_parameter())
+    }
+
+    /// Solves it with this shrinkage or lambda, which ncm does not look at.
+    ///
+    /// # Errors
+    /// As [`SolvedHead::solve`], and `Config` for a parameter out of its range.
+    pub fn solve_with(self, moments: &Moments, parameter: f64) -> Result<LinearHead> {
         match self {
             SolvedHead::Ncm => ncm::solve(moments),
-            SolvedHead::Slda => slda::solve(moments, slda::SHRINKAGE),
-            SolvedHead::Ridge => ridge::solve(moments, ridge::LAMBDA),
+            SolvedHead::Slda => slda::solve(moments, parameter),
+            SolvedHead::Ridge => ridge::solve(moments, parameter),
         }
     }
 
-    /// Solves it with the shrinkage or lambda, and the temperature, for which `rows` of the moments speak, each left out of the
-    /// head that judges it ([`evidence`]). With its default parameters where no row can be left out, and `ncm`, which has none.
+    /// Solves it with the parameter and the temperature for which `rows` of the moments speak, each left out of the head that
+    /// judges it together with its recording ([`LeaveOut`]). With its default parameter where no row can be left out, and
+    /// `ncm`.
     ///
     /// # Errors
     /// As [`SolvedHead::solve`], and `Mismatch` for rows that are not of these moments.
     pub fn solve_by_evidence(self, moments: &Moments, rows: &[Counted<'_>]) -> Result<LinearHead> {
-        type Solve = fn(&Moments, f64) -> Result<LinearHead>;
-        let (left_out, tried, solve): (_, _, Solve) = match self {
-            SolvedHead::Ncm => return self.solve(moments),
-            SolvedHead::Slda => (LeaveOneOut::slda(moments)?, evidence::SHRINKAGES, slda::solve),
-            SolvedHead::Ridge => (LeaveOneOut::ridge(moments)?, evidence::LAMBDAS, ridge::solve),
-        };
-        let found = match left_out.evidence(rows, &tried) {
-            Err(e) if e.kind() == ErrorKind::Learn => return self.solve(moments),
-            found => found?,
-        };
-        let Some(best) = found.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)) else { return self.solve(moments) };
-        let mut head = solve(moments, best.parameter)?;
-        head.temperature = best.temperature as f32;
-        Ok(head)
+        match auto::choose(self, moments, rows)? {
+            Some(chosen) => chosen.solve(self, moments),
+            None => self.solve(moments),
+        }
     }
 }
 

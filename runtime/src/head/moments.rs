@@ -88,6 +88,22 @@ impl Moments {
         self.counts.iter().sum()
     }
 
+    /// Values of a latent \[D\] in the embedding's units.
+    pub(crate) fn values(&self, latent: &[i8]) -> Vec<f32> {
+        latent.iter().zip(&self.scale).map(|(q, s)| (f64::from(*q) * s) as f32).collect()
+    }
+
+    /// How much narrower the rows of one class spread than all rows: `tr(W / (N - C)) / tr(T / (N - 1))`, 0 to 1.
+    pub(crate) fn narrowness(&self) -> f64 {
+        let (c, n) = (self.classes.len() as f64, self.rows());
+        let trace = |m: &Mat<f64>| (0..self.dim()).map(|i| m[(i, i)]).sum::<f64>();
+        let sums = self.sums();
+        let total: Vec<f64> = (0..self.dim()).map(|i| sums.iter().skip(i).step_by(self.dim()).sum()).collect();
+        let all = trace(&self.gram()) - total.iter().map(|t| t * t).sum::<f64>() / n;
+        let ratio = trace(&self.within_scatter()) / (n - c).max(1.0) / (all / (n - 1.0).max(1.0));
+        if ratio.is_finite() { ratio.clamp(0.0, 1.0) } else { 1.0 }
+    }
+
     /// Class means in the embedding's units, \[C, D\] row-major.
     pub fn means(&self) -> Vec<f64> {
         self.class_values(|c| 1.0 / self.counts[c])

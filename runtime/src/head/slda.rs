@@ -59,6 +59,15 @@ pub(crate) fn covariance(moments: &Moments, shrinkage: f64) -> Result<Mat<f64>> 
     Ok(sigma)
 }
 
+/// The inverse of the lower Cholesky factor of Sigma, row by row \[D (D + 1) / 2\]: `|R x|^2 = x^T Sigma^-1 x`.
+pub(crate) fn whitening(moments: &Moments, shrinkage: f64) -> Result<Vec<f32>> {
+    let factor = cholesky(&covariance(moments, shrinkage)?, "slda", "raise the shrinkage")?;
+    let d = moments.dim();
+    let mut inverse = Mat::<f64>::identity(d, d);
+    factor.L().solve_lower_triangular_in_place(&mut inverse);
+    Ok((0..d).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|at| inverse[at] as f32).collect())
+}
+
 /// Cholesky factorisation of a symmetric matrix.
 ///
 /// # Errors

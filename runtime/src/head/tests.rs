@@ -1,6 +1,7 @@
 //! Heads on rows small enough to reason about.
 
 use super::*;
+use crate::ErrorKind;
 use crate::learn::{Block, BlockKind, LabelSet};
 
 fn block(rows: &[(&str, &[i8])]) -> Block {

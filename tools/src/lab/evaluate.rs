@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use wheatear::Result;
+use wheatear::head::auto::{self, Member};
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
 use wheatear::head::{Counted, Head, Moments, SolvedHead, argmax, softmax};
 use wheatear::learn::ClassName;
@@ -21,11 +22,13 @@ pub enum Candidate {
     Solved(SolvedHead),
     /// The same, its parameter and temperature chosen by leaving out its own rows.
     Evidence(SolvedHead),
+    /// Heads pooled by the same evidence.
+    Auto,
     /// Softmax SGD with this learning rate.
     Naive(f64),
 }
 
-/// Rows of a class that judge a head by evidence.
+/// Rows of a class that judge a head by evidence; its recordings are taken whole until there are as many.
 const JUDGES: usize = 20;
 
 impl Candidate {
@@ -36,6 +39,7 @@ impl Candidate {
             Candidate::Evidence(SolvedHead::Slda) => "slda-loo",
             Candidate::Evidence(SolvedHead::Ridge) => "ridge-loo",
             Candidate::Evidence(head) => head.name(),
+            Candidate::Auto => "auto",
             Candidate::Naive(_) => "naive",
         }
     }
@@ -64,6 +68,12 @@ pub struct Outcome {
     pub backward_transfer: f64,
     /// Expected calibration error after the whole stream.
     pub ece: f64,
+    /// Of a pool: what was chosen after the whole stream.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
+    /// Confidence in the class that was predicted, and whether it was right, for each row of the test.
+    #[serde(skip)]
+    pub answers: Vec<(f32, bool)>,
     /// Seconds of learning: updates, and for a solved head one solve a task.
     pub learn_s: f64,
     /// Rows learned.
@@ -81,14 +91,15 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
     let mut learner = Learner::new(candidate, data, latents)?;
     let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
-    let mut confidence = Vec::new();
+    let (mut confidence, mut members) = (Vec::new(), Vec::new());
     for (t, chunks) in stream.chunks.iter().enumerate() {
         let start = Instant::now();
         for chunk in chunks {
             learner.learn(data, latents, chunk)?;
         }
-        let head = learner.head(data, latents)?;
+        let (head, chosen) = learner.head(data, latents)?;
         learn_s += start.elapsed().as_secs_f64();
+        members = chosen;
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
         (predicted, confidence) = predict(head.as_ref(), data, &split.test, latents);
         let seen: Vec<usize> = stream.tasks[..=t].concat();
@@ -105,7 +116,8 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     for chunk in mixed.chunks(chunk_rows) {
         joint.learn(data, latents, chunk)?;
     }
-    let (joint_predicted, _) = predict(joint.head(data, latents)?.as_ref(), data, &split.test, latents);
+    let (joint_predicted, _) = predict(joint.head(data, latents)?.0.as_ref(), data, &split.test, latents);
+    let answers: Vec<(f32, bool)> = confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t)).collect();
     let joint: Vec<Option<f64>> = stream.tasks.iter().map(|t| class_accuracy(&joint_predicted, &truth, t)).collect();
     Ok(Outcome {
         seed: split.seed,
@@ -117,7 +129,9 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         backward_transfer: backward_transfer(&matrix),
         matrix,
         joint,
-        ece: ece(confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t))),
+        ece: ece(answers.iter().copied()),
+        members,
+        answers,
         learn_s,
         rows: split.train.len(),
         confusion,
@@ -145,8 +159,8 @@ pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
 
 enum Learner {
     Solved(SolvedHead, Statistics),
-    /// With the rows that it learned.
-    Evidence(SolvedHead, Statistics, Vec<usize>),
+    /// With the rows that it learned; `None` pools the heads.
+    Evidence(Option<SolvedHead>, Statistics, Vec<usize>),
     Naive(NaiveHead),
 }
 
@@ -154,7 +168,8 @@ impl Learner {
     fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
-            Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
+            Candidate::Evidence(head) => Learner::Evidence(Some(head), latents.statistics(data.names.len())?, Vec::new()),
+            Candidate::Auto => Learner::Evidence(None, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
             }
@@ -176,26 +191,51 @@ impl Learner {
         }
     }
 
-    fn head(&self, data: &Data, latents: &Latents) -> Result<Box<dyn Head + '_>> {
+    /// The head, and of a pool its members.
+    fn head(&self, data: &Data, latents: &Latents) -> Result<(Box<dyn Head + '_>, Vec<Member>)> {
         Ok(match self {
-            Learner::Solved(head, statistics) => Box::new(head.solve(&latents.moments(statistics, data)?)?),
+            Learner::Solved(head, statistics) => (Box::new(head.solve(&latents.moments(statistics, data)?)?), Vec::new()),
             Learner::Evidence(head, statistics, learned) => {
                 let moments = latents.moments(statistics, data)?;
-                Box::new(head.solve_by_evidence(&moments, &judges(&moments, data, latents, learned)?)?)
+                let judges = judges(&moments, data, latents, learned)?;
+                match head {
+                    Some(head) => (Box::new(head.solve_by_evidence(&moments, &judges)?), Vec::new()),
+                    None => {
+                        let auto = auto::solve(&moments, &judges, &[])?;
+                        (Box::new(auto.head), auto.members)
+                    }
+                }
             }
-            Learner::Naive(head) => Box::new(head.clone()),
+            Learner::Naive(head) => (Box::new(head.clone()), Vec::new()),
         })
     }
 }
 
-/// Of each class up to [`JUDGES`] of the rows that were `learned`, spread evenly over when they came.
-fn judges<'a>(moments: &Moments, data: &Data, latents: &'a Latents, learned: &[usize]) -> Result<Vec<Counted<'a>>> {
+/// Rows that judge: of each class whole recordings that were `learned`, until there are [`JUDGES`] rows. Which ones does not depend on the order in
+/// which they came.
+///
+/// # Errors
+/// `Config` for latents of more than 8 bits.
+pub fn judges<'a>(moments: &Moments, data: &Data, latents: &'a Latents, learned: &[usize]) -> Result<Vec<Counted<'a>>> {
+    let groups = data.group_ids();
     let mut judges = Vec::new();
     for (class, name) in moments.classes().iter().enumerate() {
-        let own: Vec<usize> = learned.iter().copied().filter(|i| data.names[data.y[*i]] == *name).collect();
-        let count = own.len().min(JUDGES);
-        for n in 0..count {
-            judges.push(Counted { latent: latents.steps(own[n * own.len() / count])?, class });
+        let mut own: Vec<usize> = learned.iter().copied().filter(|i| data.names[data.y[*i]] == *name).collect();
+        own.sort_unstable();
+        let mut recordings: Vec<usize> = own.iter().map(|i| groups[*i]).collect();
+        recordings.sort_unstable();
+        recordings.dedup();
+        shuffle(&mut recordings, &mut generator(0, class as u64));
+        let mut count = 0;
+        for recording in recordings {
+            let rows: Vec<usize> = own.iter().copied().filter(|i| groups[*i] == recording).collect();
+            count += rows.len();
+            for i in rows {
+                judges.push(Counted { latent: latents.steps(i)?, class, recording: recording as u64 });
+            }
+            if count >= JUDGES {
+                break;
+            }
         }
     }
     Ok(judges)

@@ -136,7 +136,7 @@ impl Latents {
             Rows::Narrow(q) => Ok(&q[i * d..(i + 1) * d]),
             Rows::Wide(_) => Err(Error::new(ErrorKind::Config, "evidence is worked out on rows as a device holds them")
                 .expected("--latent-bits 4 to 8")
-                .cure("leave slda-loo and ridge-loo out")),
+                .cure("leave auto, slda-loo and ridge-loo out")),
         }
     }
 

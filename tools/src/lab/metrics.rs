@@ -33,6 +33,23 @@ pub fn ece(answers: impl IntoIterator<Item = (f32, bool)>) -> f64 {
     sums.iter().map(|s| s.abs()).sum::<f64>() / rows
 }
 
+/// Area under the ROC curve: the probability that a positive has a higher score than a negative, equal ones counting half (Mann
+/// & Whitney 1947). Not a number when there is only one kind.
+pub fn auroc(scores: &[f64], is_positive: &[bool]) -> f64 {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    let positives = is_positive.iter().filter(|p| **p).count() as f64;
+    let negatives = scores.len() as f64 - positives;
+    let (mut below, mut pairs) = (0.0, 0.0);
+    for equal in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        let here = equal.iter().filter(|i| is_positive[**i]).count() as f64;
+        let others = equal.len() as f64 - here;
+        pairs += here * (below + 0.5 * others);
+        below += others;
+    }
+    pairs / (positives * negatives)
+}
+
 /// Mean of what there is.
 pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0usize);
@@ -134,6 +151,14 @@ mod tests {
         assert!((ece(answers) - 4.0 * 0.15 / 7.0).abs() < 1e-6);
         // Differences of two ranges do not cancel.
         assert!((ece([(0.8, true), (0.2, false)]) - 0.2).abs() < 1e-6);
+    }
+
+    #[test]
+    fn auroc_counts_the_pairs_in_order_and_half_of_the_equal_ones() {
+        let (scores, positive) = ([0.1, 0.4, 0.35, 0.8, 0.4], [false, false, true, true, true]);
+        // Of six pairs: .35 > .1, .8 > both, .4 > .1 and .4 = .4.
+        assert!((auroc(&scores, &positive) - 4.5 / 6.0).abs() < 1e-12);
+        assert!(auroc(&[1.0], &[true]).is_nan());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod report;
 mod results;
 mod run;
 mod split;
+mod unknown;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -38,6 +39,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// What latents of few bits cost: each width against the unquantised embeddings, paired on the same runs
     Bits(Box<bits::BitsArgs>),
+    /// How well windows of classes that were never taught are told from the others
+    Unknown(Box<unknown::UnknownArgs>),
 }
 
 /// What is learned and tested, and how it is split.
@@ -89,6 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Run(args) => run::run(args),
         Command::Bits(args) => bits::run(args),
+        Command::Unknown(args) => unknown::run(args),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::evaluate::{Candidate, Outcome};
 use super::latents::Width;
-use super::metrics::{Difference, Spread, mean, paired_difference, spread};
+use super::metrics::{Difference, Spread, ece, mean, paired_difference, spread};
 
 /// Everything an evaluation found.
 pub struct Results {
@@ -64,8 +64,11 @@ pub struct Summary {
     pub forgetting_max: f64,
     /// Lopez-Paz & Ranzato 2017.
     pub backward_transfer: f64,
-    /// Expected calibration error after the stream.
+    /// Expected calibration error after the stream, over the tested rows of all runs together: a run alone has too few rows to
+    /// tell it from chance.
     pub ece: f64,
+    /// The same of each run alone, averaged: above 0 for the surest probabilities, the more so the fewer rows a run tests.
+    pub ece_of_runs: f64,
     /// Rows learned a second, solves included.
     pub rows_per_s: f64,
     /// Paired differences with offline training and the other heads.
@@ -93,7 +96,8 @@ impl Results {
                     forgetting: average(runs, |o| o.forgetting),
                     forgetting_max: average(runs, |o| o.forgetting_max),
                     backward_transfer: average(runs, |o| o.backward_transfer),
-                    ece: average(runs, |o| o.ece),
+                    ece: ece(runs.iter().flat_map(|o| o.answers.iter().copied())),
+                    ece_of_runs: average(runs, |o| o.ece),
                     rows_per_s: runs.iter().map(|o| o.rows).sum::<usize>() as f64 / runs.iter().map(|o| o.learn_s).sum::<f64>(),
                     differences,
                 }
@@ -117,6 +121,7 @@ impl Results {
                 "backward_transfer": s.backward_transfer,
                 "learn_rows_per_s": s.rows_per_s,
                 "ece": s.ece,
+                "ece_of_runs": s.ece_of_runs,
                 "average_incremental_accuracy": s.average_incremental,
                 "forgetting_max": s.forgetting_max,
                 "offline": { "accuracy": offline, "runs": self.offline, "c": self.offline_c },

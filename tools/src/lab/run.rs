@@ -49,6 +49,8 @@ enum HeadName {
     SldaLoo,
     /// ridge, its lambda and temperature chosen by leaving out rows
     RidgeLoo,
+    /// slda and ridge, pooled with weights that leaving out rows speaks for
+    Auto,
 }
 
 /// Learning rates tried for the naive head, from Adam's usual one upwards. Below, the steps are too small to learn anything:
@@ -110,6 +112,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::Ridge => candidates.push(Candidate::Solved(SolvedHead::Ridge)),
             HeadName::SldaLoo => candidates.push(Candidate::Evidence(SolvedHead::Slda)),
             HeadName::RidgeLoo => candidates.push(Candidate::Evidence(SolvedHead::Ridge)),
+            HeadName::Auto => candidates.push(Candidate::Auto),
         }
     }
     let mut jobs: Vec<Job> = (0..splits.len()).map(|split| Job { split, candidate: None }).collect();
@@ -147,7 +150,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         .iter()
         .filter_map(|(c, runs)| match c {
             Candidate::Naive(rate) => Some((*rate, evaluate::mean_accuracy(runs))),
-            Candidate::Solved(_) | Candidate::Evidence(_) => None,
+            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto => None,
         })
         .collect();
     let best = rates.iter().fold(None, |best: Option<(f64, f64)>, r| if best.is_none_or(|b| r.1 > b.1) { Some(*r) } else { best });
