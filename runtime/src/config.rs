@@ -81,8 +81,10 @@ pub enum DurabilityChoice {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassifyConfig {
-    /// Head: `ncm`, `slda` or `ridge`; `slda` when left out.
-    pub head: Option<crate::head::SolvedHead>,
+    /// Head: `auto`, `ncm`, `slda` or `ridge`; `auto` when left out.
+    pub head: Option<crate::head::HeadKind>,
+    /// Windows that are more probably of no known class than this are unknown, 0 to 1; 0.5 when left out. Only `auto` tells.
+    pub max_unknown: Option<f32>,
     /// Windows less probable than this make no event, 0 to 1; 0.5 when left out.
     pub min_probability: Option<f32>,
 }
@@ -130,7 +132,9 @@ impl Config {
         let classes = self.adapter.max_classes;
         check("adapter.max_classes", classes.is_none_or(|n| (1..=65_535).contains(&n)), "1 to 65535", &classes)?;
         let p = self.classify.min_probability;
-        check("classify.min_probability", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)
+        check("classify.min_probability", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)?;
+        let p = self.classify.max_unknown;
+        check("classify.max_unknown", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)
     }
 }
 
@@ -151,7 +155,7 @@ mod tests {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "format = 1\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
                     [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nundo_rows = 100\nbackground_rows = 50\nmax_classes = 20\n\
-                    [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\n";
+                    [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\nmax_unknown = 0.9\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
         assert_eq!((config.adapter.latent_bits, config.learn.durability), (Some(6), Some(DurabilityChoice::Label)));
@@ -167,6 +171,7 @@ mod tests {
             ("[adapter]\nreplay_rows = 100\nundo_rows = 51", "adapter.undo_rows"),
             ("[learn]\ndurability = \"never\"", "never"),
             ("[classify]\nmin_probability = nan", "classify.min_probability"),
+            ("[classify]\nmax_unknown = 2", "classify.max_unknown"),
             ("format = 2", "format"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -13,6 +13,7 @@ pub mod head;
 pub mod kernel;
 pub mod latent;
 pub mod learn;
+pub mod learner;
 pub mod pipeline;
 pub mod store;
 pub mod units;

@@ -2,7 +2,9 @@
 //! in the embedding ([`LinearHead`]); `auto` pools them by evidence; `naive` is plain softmax SGD, kept for contrast.
 
 pub mod auto;
+pub mod doubt;
 pub mod evidence;
+pub mod judges;
 pub mod leave_out;
 mod linear;
 mod moments;
@@ -116,6 +118,33 @@ impl SolvedHead {
         match auto::choose(self, moments, rows)? {
             Some(chosen) => chosen.solve(self, moments),
             None => self.solve(moments),
+        }
+    }
+}
+
+/// A head that an adapter can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadKind {
+    /// Nearest class mean.
+    Ncm,
+    /// Streaming linear discriminant analysis.
+    Slda,
+    /// Ridge regression.
+    Ridge,
+    /// slda and ridge, pooled by evidence ([`auto`]).
+    #[default]
+    Auto,
+}
+
+impl HeadKind {
+    /// The solved head that it is; none for auto.
+    pub fn solved(self) -> Option<SolvedHead> {
+        match self {
+            HeadKind::Ncm => Some(SolvedHead::Ncm),
+            HeadKind::Slda => Some(SolvedHead::Slda),
+            HeadKind::Ridge => Some(SolvedHead::Ridge),
+            HeadKind::Auto => None,
         }
     }
 }

@@ -5,14 +5,14 @@
 //! `k = tr(T) / tr(W)` is how many times wider all rows spread than the rows of one class. The second term is, up to a constant,
 //! the distance from the mean of the classes under `k Sigma`: what lies far out in every direction alike is not new for that.
 //! (Ren's second Gaussian has the full covariance of all rows; this one has Sigma's shape, so that one triangle of D^2 / 2 numbers
-//! serves both.) From `u` the mean excess of the nearest class is taken, as far as its rows speak for one.
+//! serves both.)
 //!
 //! The probability is a logistic function of `u`, fitted on rows that are scored without their recording, once as known and once
 //! with their class hidden, which then are of none of the others; background rows are unknown as they are.
 
 use crate::Result;
 use crate::head::auto::Chosen;
-use crate::head::{Head, LinearHead, Moments, argmax, slda};
+use crate::head::{Head, LinearHead, Moments, slda};
 use crate::kernel::scalar::dot;
 
 /// Tells windows of known classes from others.
@@ -24,8 +24,6 @@ pub struct Unknown {
     whitening: Vec<f32>,
     /// 1 / k.
     narrowness: f32,
-    /// What is taken from the distance where this class is the nearest \[C\].
-    excess: Vec<f32>,
     /// Logit of the probability: slope times distance plus intercept.
     logit: (f32, f32),
     /// Rows that the probability was fitted on.
@@ -39,34 +37,18 @@ impl Unknown {
         let classes = head.classes.len();
         let whitening = slda::whitening(moments, chosen.evidence.parameter)?;
         let narrowness = moments.narrowness();
-        let distances = |z: &[f64], square: f64, hidden: Option<usize>| relative(z, square, hidden, narrowness);
         let rows = chosen.scores.z.chunks_exact(classes).zip(&chosen.scores.squares).zip(&chosen.targets.class);
-        let known: Vec<(usize, f64)> = rows.clone().map(|((z, square), _)| distances(z, *square, None)).collect();
-        let own: Vec<(usize, f64)> = known.iter().zip(&chosen.targets.class).filter(|(k, t)| k.0 == **t).map(|(k, _)| *k).collect();
-        let excess = excess(&own, classes);
-        let mut hidden: Vec<(usize, f64)> = rows.map(|((z, square), t)| distances(z, *square, Some(*t))).collect();
-        let mut unknown = Unknown {
-            head,
-            whitening,
-            narrowness: narrowness as f32,
-            excess: excess.iter().map(|e| *e as f32).collect(),
-            logit: (0.0, 0.0),
-            rows: known.len(),
-        };
+        let known: Vec<f64> = rows.clone().map(|((z, square), _)| relative(z, *square, None, narrowness)).collect();
+        let hidden = rows.map(|((z, square), own)| relative(z, *square, Some(*own), narrowness));
+        let mut unknown = Unknown { head, whitening, narrowness: narrowness as f32, logit: (0.0, 0.0), rows: 0 };
         let mut z = vec![0.0; classes];
         let ordinary: Vec<f64> = background.iter().map(|latent| f64::from(unknown.distance(&moments.values(latent), &mut z))).collect();
-        let less = |(class, u): &(usize, f64)| u - excess[*class];
-        hidden.retain(|(_, u)| u.is_finite());
-        let weight = |n: usize, share: f64| share / n.max(1) as f64;
         // Known and unknown rows weigh the same; of the unknown, background and hidden classes do.
-        let parts = if ordinary.is_empty() || hidden.is_empty() { 0.5 } else { 0.25 };
-        let samples: Vec<(f64, bool, f64)> = known
-            .iter()
-            .zip(&chosen.targets.weight)
-            .map(|(k, w)| (less(k), false, 0.5 * w))
-            .chain(hidden.iter().map(|h| (less(h), true, weight(hidden.len(), parts))))
-            .chain(ordinary.iter().map(|u| (*u, true, weight(ordinary.len(), parts))))
-            .collect();
+        let share = if ordinary.is_empty() { 0.5 } else { 0.25 };
+        let weights = &chosen.targets.weight;
+        let mut samples: Vec<(f64, bool, f64)> = known.iter().zip(weights).map(|(u, w)| (*u, false, 0.5 * w)).collect();
+        samples.extend(hidden.zip(weights).map(|(u, w)| (u, true, share * w)));
+        samples.extend(ordinary.iter().map(|u| (*u, true, 0.25 / ordinary.len() as f64)));
         let (slope, intercept) = logistic(&samples);
         unknown.logit = (slope as f32, intercept as f32);
         unknown.rows = samples.len();
@@ -97,11 +79,10 @@ impl Unknown {
             square += y * y;
             rest = tail;
         }
-        let nearest = argmax(z);
+        let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mean = z.iter().map(|z| f64::from(*z)).sum::<f64>() / z.len() as f64;
         let narrowness = f64::from(self.narrowness);
-        let u = square * (1.0 - narrowness) - 2.0 * f64::from(z[nearest]) + 2.0 * mean * narrowness;
-        u as f32 - self.excess[nearest]
+        (square * (1.0 - narrowness) - 2.0 * f64::from(top) + 2.0 * mean * narrowness) as f32
     }
 
     /// Probability that `x` \[D\] is of no known class, where known and unknown windows come equally often; as
@@ -115,45 +96,11 @@ impl Unknown {
     }
 }
 
-/// The nearest class, and the relative distance, from scores `z` \[C\] and `x^T Sigma^-1 x`; without the class `hidden`.
-fn relative(z: &[f64], square: f64, hidden: Option<usize>, narrowness: f64) -> (usize, f64) {
-    let (mut nearest, mut sum, mut count) = (0, 0.0, 0.0);
-    let mut top = f64::NEG_INFINITY;
-    for (class, z) in z.iter().enumerate().filter(|(class, _)| Some(*class) != hidden) {
-        if *z > top {
-            (nearest, top) = (class, *z);
-        }
-        sum += z;
-        count += 1.0;
-    }
-    (nearest, square * (1.0 - narrowness) - 2.0 * top + 2.0 * sum / count * narrowness)
-}
-
-/// How much farther than all the rows of each class lie from it: a random effect (Efron & Morris 1975), that is the class's mean
-/// drawn towards the mean of the classes by what it varies by chance.
-fn excess(rows: &[(usize, f64)], classes: usize) -> Vec<f64> {
-    let (mut counts, mut sums) = (vec![0f64; classes], vec![0f64; classes]);
-    for (class, u) in rows {
-        counts[*class] += 1.0;
-        sums[*class] += u;
-    }
-    let present: Vec<usize> = (0..classes).filter(|c| counts[*c] > 0.0).collect();
-    let many = present.len() as f64;
-    let within: f64 = rows.iter().map(|(c, u)| (u - sums[*c] / counts[*c]).powi(2)).sum();
-    let freedom = rows.len() as f64 - many;
-    if many < 3.0 || freedom < 1.0 {
-        return vec![0.0; classes];
-    }
-    let within = within / freedom;
-    let grand = present.iter().map(|c| sums[*c] / counts[*c]).sum::<f64>() / many;
-    let spread = present.iter().map(|c| (sums[*c] / counts[*c] - grand).powi(2)).sum::<f64>() / (many - 1.0);
-    let chance = present.iter().map(|c| within / counts[*c]).sum::<f64>() / many;
-    let between = (spread - chance).max(0.0);
-    let of = |c: usize| match counts[c] > 0.0 && between > 0.0 {
-        true => (sums[c] / counts[c] - grand) * between / (between + within / counts[c]),
-        false => 0.0,
-    };
-    (0..classes).map(of).collect()
+/// The relative distance from scores `z` \[C\] and `x^T Sigma^-1 x`; without the class `hidden`.
+fn relative(z: &[f64], square: f64, hidden: Option<usize>, narrowness: f64) -> f64 {
+    let seen = || z.iter().enumerate().filter(|(class, _)| Some(*class) != hidden).map(|(_, z)| *z);
+    let (top, sum) = (seen().fold(f64::NEG_INFINITY, f64::max), seen().sum::<f64>());
+    square * (1.0 - narrowness) - 2.0 * top + 2.0 * sum / seen().count() as f64 * narrowness
 }
 
 /// Slope and intercept of the logistic regression of (distance, is unknown, weight), by Newton's method; the slope is not below 0.

@@ -50,7 +50,7 @@ fn the_distance_is_what_its_formula_says() {
         };
         let all: Vec<f64> = (0..4).map(distance).collect();
         let nearest = (0..4).min_by(|a, b| all[*a].total_cmp(&all[*b])).unwrap();
-        let wanted = all[nearest] - moments.narrowness() * all.iter().sum::<f64>() / 4.0 - f64::from(unknown.excess[nearest]);
+        let wanted = all[nearest] - moments.narrowness() * all.iter().sum::<f64>() / 4.0;
         let found = f64::from(unknown.distance(&x, &mut [0.0; 4]));
         assert!((found - wanted).abs() < 1e-3 * (1.0 + all[nearest]), "{found} {wanted}");
     }
@@ -114,16 +114,4 @@ fn no_other_slope_or_intercept_fits_better() {
 fn samples_of_one_kind_alone_say_nothing() {
     assert_eq!(logistic(&[(1.0, true, 1.0), (2.0, true, 1.0)]), (0.0, 0.0));
     assert_eq!(logistic(&[(1.0, false, 1.0), (1.0, true, 1.0)]), (0.0, 0.0));
-}
-
-#[test]
-fn the_excess_of_a_class_is_drawn_to_the_mean_by_what_it_varies_by_chance() {
-    let rows = |spread: f64| -> Vec<(usize, f64)> {
-        (0..40).map(|n| (n % 4, (n % 4) as f64 * 10.0 + spread * ((n * 7 % 11) as f64 - 5.0))).collect()
-    };
-    let sure = excess(&rows(0.1), 4);
-    assert!(sure.iter().zip([-15.0, -5.0, 5.0, 15.0]).all(|(e, w)| (e - w).abs() < 0.5), "{sure:?}");
-    let unsure = excess(&rows(8.0), 4);
-    assert!(unsure[3] < sure[3] * 0.9 && unsure[3] > 0.0, "{unsure:?}");
-    assert_eq!(excess(&rows(200.0), 4), [0.0; 4]);
 }

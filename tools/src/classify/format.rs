@@ -33,6 +33,8 @@ pub struct Window {
     pub class: Option<String>,
     /// Its probability among the known classes.
     pub probability: f32,
+    /// Probability that it is of no known class; none when silent, or when the head cannot tell.
+    pub unknown: Option<f32>,
 }
 
 /// One file.
@@ -46,6 +48,8 @@ pub struct Heard {
     pub damage: Option<String>,
     /// Up to three classes by mean probability over the windows that are not silent, most probable first.
     pub ranked: Vec<(String, f32)>,
+    /// Mean probability that its windows are of no known class.
+    pub unknown: Option<f32>,
     /// Its windows.
     pub windows: Vec<Window>,
 }
@@ -54,6 +58,8 @@ pub struct Heard {
 pub struct Made {
     /// Windows less probable than this make no stretch.
     pub min_probability: f32,
+    /// Windows that are more probably of no known class make none either.
+    pub max_unknown: f32,
     /// When.
     pub at: Moment,
     /// Generation of the adapter.
@@ -66,6 +72,7 @@ struct Stretch<'a> {
     end_s: f64,
     class: &'a str,
     probability: f32,
+    unknown: Option<f32>,
 }
 
 impl Format {
@@ -91,8 +98,8 @@ impl Format {
             Format::Csv => csv(heard)?,
             Format::Json => format!("{}\n", serde_json::to_string_pretty(heard)?),
             Format::Events => events(heard, made)?,
-            Format::Raven => raven(heard, made.min_probability),
-            Format::Audacity => audacity(heard, made.min_probability),
+            Format::Raven => raven(heard, made),
+            Format::Audacity => audacity(heard, made),
         })
     }
 }
@@ -109,6 +116,7 @@ fn table(heard: &[Heard]) -> String {
         let first = ranked.next().map_or_else(|| "(silence)".to_owned(), |(c, p)| format!("{c} {:.0} %", p * 100.0));
         let others: Vec<String> = ranked.filter(|(_, p)| *p >= 0.01).map(|(c, p)| format!("{c} {:.0} %", p * 100.0)).collect();
         text += format!("{name:<width$}  {:>7.1} s  {first:<28} {}", h.seconds, others.join(", ")).trim_end();
+        text += &h.unknown.filter(|p| *p > 0.5).map_or(String::new(), |p| format!("  [of no known class: {:.0} %]", p * 100.0));
         text += &h.damage.as_ref().map_or(String::new(), |d| format!("  [damaged: {d}]"));
         text.push('\n');
     }
@@ -117,10 +125,11 @@ fn table(heard: &[Heard]) -> String {
 
 fn csv(heard: &[Heard]) -> anyhow::Result<String> {
     let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(["file", "begin_s", "end_s", "class", "probability"])?;
+    out.write_record(["file", "begin_s", "end_s", "class", "probability", "unknown"])?;
     for (h, w) in heard.iter().flat_map(|h| h.windows.iter().map(move |w| (h, w))) {
         let (class, p) = (w.class.as_deref().unwrap_or(""), format!("{:.4}", w.probability));
-        out.write_record([&h.file, &format!("{:.3}", w.begin_s), &format!("{:.3}", w.end_s), class, &p])?;
+        let unknown = w.unknown.map_or(String::new(), |p| format!("{p:.4}"));
+        out.write_record([&h.file, &format!("{:.3}", w.begin_s), &format!("{:.3}", w.end_s), class, &p, &unknown])?;
     }
     Ok(String::from_utf8(out.into_inner()?)?)
 }
@@ -133,9 +142,9 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
         anyhow::Ok(())
     };
     for h in heard {
-        for s in stretches(h, made.min_probability) {
+        for s in stretches(h, made) {
             let (source, class) = (h.file.clone(), s.class.to_owned());
-            tell(What::Heard { source, begin_s: s.begin_s, end_s: s.end_s, class, probability: s.probability, unknown: None })?;
+            tell(What::Heard { source, begin_s: s.begin_s, end_s: s.end_s, class, probability: s.probability, unknown: s.unknown })?;
         }
         if let Some(damage) = &h.damage {
             tell(What::Notice { level: Level::Warning, source: h.file.clone(), text: format!("damaged: {damage}") })?;
@@ -144,17 +153,20 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Windows of at least `min_probability` joined while they touch and agree; the probability is the largest of them.
-fn stretches(heard: &Heard, min_probability: f32) -> Vec<Stretch<'_>> {
+/// Windows that are probable enough, and probably known, joined while they touch and agree; the probability is the largest of them,
+/// and that of being unknown the smallest.
+fn stretches<'a>(heard: &'a Heard, made: &Made) -> Vec<Stretch<'a>> {
+    let sure = |w: &Window| w.probability >= made.min_probability && w.unknown.is_none_or(|p| p <= made.max_unknown);
     let mut all: Vec<Stretch<'_>> = Vec::new();
     for w in &heard.windows {
-        let Some(class) = w.class.as_deref().filter(|_| w.probability >= min_probability) else { continue };
+        let Some(class) = w.class.as_deref().filter(|_| sure(w)) else { continue };
         match all.last_mut() {
             Some(last) if last.class == class && w.begin_s <= last.end_s + 1e-9 => {
                 last.end_s = w.end_s;
                 last.probability = last.probability.max(w.probability);
+                last.unknown = last.unknown.zip(w.unknown).map(|(a, b)| a.min(b));
             }
-            _ => all.push(Stretch { begin_s: w.begin_s, end_s: w.end_s, class, probability: w.probability }),
+            _ => all.push(Stretch { begin_s: w.begin_s, end_s: w.end_s, class, probability: w.probability, unknown: w.unknown }),
         }
     }
     all
@@ -172,12 +184,12 @@ fn in_sequence(heard: &[Heard]) -> impl Iterator<Item = (f64, &Heard)> {
     heard.iter().scan(0.0, move |at, h| Some((begin(at, h), h)))
 }
 
-fn raven(heard: &[Heard], min_probability: f32) -> String {
+fn raven(heard: &[Heard], made: &Made) -> String {
     let mut text = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tSpecies\tConfidence\n".to_owned();
     let mut n = 0;
     for (at, h) in in_sequence(heard) {
         let file = cell(h.file.rsplit('/').next().unwrap_or(&h.file));
-        for s in stretches(h, min_probability) {
+        for s in stretches(h, made) {
             n += 1;
             let (begin, end, class) = (at + s.begin_s, at + s.end_s, cell(s.class));
             text += &format!("{n}\tWaveform 1\t1\t{begin:.3}\t{end:.3}\t{file}\t{:.3}\t{class}\t{:.4}\n", s.begin_s, s.probability);
@@ -186,10 +198,10 @@ fn raven(heard: &[Heard], min_probability: f32) -> String {
     text
 }
 
-fn audacity(heard: &[Heard], min_probability: f32) -> String {
+fn audacity(heard: &[Heard], made: &Made) -> String {
     let mut text = String::new();
     for (at, h) in in_sequence(heard) {
-        for s in stretches(h, min_probability) {
+        for s in stretches(h, made) {
             text += &format!("{:.6}\t{:.6}\t{} {:.2}\n", at + s.begin_s, at + s.end_s, cell(s.class), s.probability);
         }
     }
@@ -201,7 +213,7 @@ mod tests {
     use super::*;
 
     fn made(min_probability: f32) -> Made {
-        Made { min_probability, at: Moment::UNKNOWN, generation: 7 }
+        Made { min_probability, max_unknown: 0.5, at: Moment::UNKNOWN, generation: 7 }
     }
 
     fn heard() -> Heard {
@@ -210,6 +222,7 @@ mod tests {
             end_s: begin_s + 1.0,
             class: class.map(str::to_owned),
             probability,
+            unknown: class.map(|_| 0.2),
         };
         let windows = vec![
             w(0.0, Some("wren"), 0.9),
@@ -223,6 +236,7 @@ mod tests {
             seconds: 5.0,
             damage: None,
             ranked: vec![("wren".into(), 0.7), ("robin".into(), 0.2)],
+            unknown: Some(0.2),
             windows,
         }
     }
@@ -245,6 +259,17 @@ mod tests {
         );
         let audacity = Format::Audacity.all(&[heard()], &made(0.3)).unwrap();
         assert_eq!(audacity.lines().collect::<Vec<_>>()[1], "1.000000\t2.000000\trobin x 0.40");
+    }
+
+    #[test]
+    fn windows_that_are_probably_unknown_make_no_stretch_and_a_file_of_them_says_so() {
+        let mut strange = Heard { unknown: Some(0.7), ..heard() };
+        strange.windows[0].unknown = Some(0.6);
+        strange.windows[1].unknown = Some(0.4);
+        let raven = Format::Raven.all(std::slice::from_ref(&strange), &made(0.5)).unwrap();
+        assert!(raven.lines().nth(1).is_some_and(|l| l.contains("\t0.500\t1.500\t")), "{raven}");
+        assert!(Format::Table.all(&[strange], &made(0.5)).unwrap().contains("[of no known class: 70 %]"));
+        assert!(!Format::Table.all(&[heard()], &made(0.5)).unwrap().contains("no known class"));
     }
 
     #[test]

@@ -5,11 +5,12 @@ mod format;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use wheatear::head::{Head, LinearHead, Moments, SolvedHead, argmax};
+use wheatear::head::{Head, HeadKind, LinearHead, Unknown, argmax};
 use wheatear::latent::{Quantiser, SpaceId};
-use wheatear::learn::{BlockKind, ClassName};
+use wheatear::learn::ClassName;
+use wheatear::learner::{self, Served};
 use wheatear::pipeline;
-use wheatear::store::{Access, Adapter};
+use wheatear::store::Access;
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
@@ -32,7 +33,7 @@ pub struct Args {
     /// Adapter
     #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
     adapter: Option<PathBuf>,
-    /// Head that classifies; without it slda
+    /// Head that classifies; without it auto
     #[arg(long, value_enum)]
     head: Option<HeadArg>,
     /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class
@@ -44,25 +45,31 @@ pub struct Args {
     /// Windows less probable than this make no stretch; without it 0.5
     #[arg(long, value_name = "P", value_parser = probability)]
     min_probability: Option<f32>,
+    /// Windows that are more probably of no known class make no stretch; without it 0.5. Only auto tells
+    #[arg(long, value_name = "P", value_parser = probability)]
+    max_unknown: Option<f32>,
     /// Same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
 }
 
-/// A solved head on the command line.
+/// A head on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum HeadArg {
+enum HeadArg {
+    /// slda and ridge, pooled by evidence; tells windows of no known class
+    Auto,
     Ncm,
     Slda,
     Ridge,
 }
 
-impl From<HeadArg> for SolvedHead {
-    fn from(head: HeadArg) -> SolvedHead {
+impl From<HeadArg> for HeadKind {
+    fn from(head: HeadArg) -> HeadKind {
         match head {
-            HeadArg::Ncm => SolvedHead::Ncm,
-            HeadArg::Slda => SolvedHead::Slda,
-            HeadArg::Ridge => SolvedHead::Ridge,
+            HeadArg::Auto => HeadKind::Auto,
+            HeadArg::Ncm => HeadKind::Ncm,
+            HeadArg::Slda => HeadKind::Slda,
+            HeadArg::Ridge => HeadKind::Ridge,
         }
     }
 }
@@ -89,13 +96,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let adapter = open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
-    let head = solve(&adapter, args.head.map(SolvedHead::from).or(config.classify.head).unwrap_or(SolvedHead::Slda))?;
+    let Served { head, unknown, doubtful, .. } =
+        learner::serve(&adapter, args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default())?;
+    if !doubtful.is_empty() {
+        let (count, folder) = (doubtful.len(), adapter.folder().display());
+        log::warn!("{count} labels are probably wrong and were left out of the head: wheatear inspect {folder} --head names them");
+    }
     let (rate_hz, silence) = (f64::from(manifest.audio.rate_hz), silence_peak(&manifest));
     let mut heard: Vec<Heard> = Vec::new();
     let mut unusable: Vec<String> = Vec::new();
     let bar = progress("classifying", files.len());
     let turner = || {
-        let mut judge = Judge::new(&head, &quantiser, silence);
+        let mut judge = Judge::new(&head, unknown.as_ref(), &quantiser, silence);
         move |w: &pipeline::Window<'_>| judge.judge(w)
     };
     embed_files(&backbone, &files, turner, |i, got| {
@@ -113,6 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let made = Made {
         min_probability: args.min_probability.or(config.classify.min_probability).unwrap_or(0.5),
+        max_unknown: args.max_unknown.or(config.classify.max_unknown).unwrap_or(0.5),
         at: clock::now(),
         generation: adapter.generation(),
     };
@@ -131,21 +144,12 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn solve(adapter: &Adapter, head: SolvedHead) -> Result<LinearHead> {
-    let block = adapter.block(BlockKind::Latents)?.ok_or_else(|| {
-        Error::new(ErrorKind::Learn, "the adapter has learned nothing yet")
-            .at(adapter.folder().display())
-            .cure("teach it: wheatear teach FOLDER ...")
-    })?;
-    let moments = Moments::new(&block, &adapter.header().creation.scale)?;
-    head.solve(&moments)
-}
-
 /// What a window was taken for: its place in samples, and the most probable classes unless it is silent.
 struct Judged {
     start: u64,
     end: u64,
     best: Option<[(usize, f32); BEST]>,
+    unknown: Option<f32>,
 }
 
 /// Classes of a window that are kept for the file's summary.
@@ -154,6 +158,7 @@ const BEST: usize = 3;
 /// Turns embeddings into classes, in buffers of its own.
 struct Judge<'a> {
     head: &'a LinearHead,
+    unknown: Option<&'a Unknown>,
     quantiser: &'a Quantiser,
     silence: f32,
     latent: Vec<i8>,
@@ -162,19 +167,20 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(head: &'a LinearHead, quantiser: &'a Quantiser, silence: f32) -> Judge<'a> {
+    fn new(head: &'a LinearHead, unknown: Option<&'a Unknown>, quantiser: &'a Quantiser, silence: f32) -> Judge<'a> {
         let dim = quantiser.dim();
-        Judge { head, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p: vec![0.0; head.classes().len()] }
+        Judge { head, unknown, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p: vec![0.0; head.classes().len()] }
     }
 
     fn judge(&mut self, w: &pipeline::Window<'_>) -> Result<Judged> {
         let (start, end) = (w.start, w.start + w.len as u64);
         if w.peak < self.silence {
-            return Ok(Judged { start, end, best: None });
+            return Ok(Judged { start, end, best: None, unknown: None });
         }
         // What was learned were latents, so what is classified are latents: the same window gives the same answer.
         self.quantiser.quantise(w.embedding, &mut self.latent)?;
         self.quantiser.dequantise(&self.latent, &mut self.x);
+        let unknown = self.unknown.map(|unknown| unknown.probability(&self.x, &mut self.p));
         self.head.probabilities(&self.x, &mut self.p);
         let mut best = [(usize::MAX, 0.0); BEST];
         for place in best.iter_mut().take(self.p.len()) {
@@ -182,7 +188,7 @@ impl<'a> Judge<'a> {
             *place = (c, self.p[c]);
             self.p[c] = -1.0;
         }
-        Ok(Judged { start, end, best: Some(best) })
+        Ok(Judged { start, end, best: Some(best), unknown })
     }
 }
 
@@ -195,14 +201,17 @@ fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], rate_hz: f
             mean[*c] += f64::from(*p);
         }
         let (class, probability) = w.best.as_ref().map_or((None, 0.0), |b| (classes.get(b[0].0).map(ToString::to_string), b[0].1));
-        windows.push(Window { begin_s: w.start as f64 / rate_hz, end_s: w.end as f64 / rate_hz, class, probability });
+        let (begin_s, end_s) = (w.start as f64 / rate_hz, w.end as f64 / rate_hz);
+        windows.push(Window { begin_s, end_s, class, probability, unknown: w.unknown });
     }
     let sounding = windows.iter().filter(|w| w.class.is_some()).count().max(1) as f64;
     let mut ranked: Vec<(String, f32)> =
         classes.iter().zip(&mean).filter(|(_, m)| **m > 0.0).map(|(c, m)| (c.to_string(), (m / sounding) as f32)).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.truncate(BEST);
-    Heard { file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows }
+    let all = || windows.iter().filter_map(|w| w.unknown);
+    let unknown = (all().count() > 0).then(|| all().sum::<f32>() / all().count() as f32);
+    Heard { unknown, file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows }
 }
 
 fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::Result<()> {

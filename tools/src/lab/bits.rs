@@ -13,7 +13,6 @@ use super::evaluate::final_predictions;
 use super::latents::{Latents, Width};
 use super::metrics::{Difference, mean, mean_class_accuracy, paired_difference, spread};
 use super::{Set, SetArgs, do_all};
-use crate::classify::HeadArg;
 use crate::output::print;
 
 /// Points of accuracy that a width may cost against unquantised embeddings, on average over the runs.
@@ -24,14 +23,18 @@ pub struct BitsArgs {
     #[command(flatten)]
     set: SetArgs,
     /// Heads to compare
-    #[arg(long, value_delimiter = ',', default_value = "ncm,slda,ridge")]
-    head: Vec<HeadArg>,
+    #[arg(long, value_delimiter = ',', default_value = "ncm,slda,ridge", value_parser = solved)]
+    head: Vec<SolvedHead>,
     /// Bits of a latent component: 4 to 8, or 16; f32 (unquantised) is always there to compare with
     #[arg(long, value_delimiter = ',', default_value = "8,7,6,5,4")]
     latent_bits: Vec<Width>,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
+}
+
+fn solved(text: &str) -> Result<SolvedHead, String> {
+    SolvedHead::ALL.into_iter().find(|h| h.name() == text).ok_or_else(|| "ncm, slda or ridge".to_owned())
 }
 
 /// Runs `wheatear lab bits`.
@@ -41,7 +44,7 @@ pub struct BitsArgs {
 pub fn run(args: &BitsArgs) -> anyhow::Result<()> {
     let set = args.set.load()?;
     let mut heads: Vec<SolvedHead> = Vec::new();
-    for head in args.head.iter().map(|h| SolvedHead::from(*h)) {
+    for head in args.head.iter().copied() {
         if !heads.contains(&head) {
             heads.push(head);
         }

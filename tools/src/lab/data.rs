@@ -7,6 +7,8 @@ use std::path::Path;
 
 use npyz::npz::NpzArchive;
 use npyz::{DType, NpyFile, Order, TypeChar};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 use wheatear::backbone::manifest::EmbeddingScale;
 use wheatear::latent::scale_embedding;
 use wheatear::learn::ClassName;
@@ -21,12 +23,16 @@ pub struct Data {
     pub dim: usize,
     /// Embeddings scaled to length sqrt(D), row-major \[n, D\].
     pub x: Vec<f32>,
-    /// Class of each row, an index into `names` \[n\].
+    /// Class that each row is taught as, an index into `names` \[n\].
     pub y: Vec<usize>,
+    /// Class that each row is \[n\].
+    pub truth: Vec<usize>,
     /// Classes in canonical order \[C\]; each has rows.
     pub names: Vec<ClassName>,
     /// Recording of each row \[n\].
     pub group: Vec<String>,
+    /// The same as numbers, in the order of their names \[n\].
+    pub recording: Vec<usize>,
     /// Value of one 8-bit latent step a dimension \[D\], when the backbone's manifest fixes it.
     pub scale: Option<Vec<f32>>,
 }
@@ -91,8 +97,12 @@ impl Data {
                     .cure("add recordings of this class, or leave it out"));
             }
         }
-        let y = labels.iter().map(|l| sorted.binary_search(l).unwrap_or(0)).collect();
-        Ok(Data { name: name.to_owned(), dim, x, y, names: sorted, group, scale: None })
+        let y: Vec<usize> = labels.iter().map(|l| sorted.binary_search(l).unwrap_or(0)).collect();
+        let mut groups: Vec<&String> = group.iter().collect();
+        groups.sort();
+        groups.dedup();
+        let recording = group.iter().map(|g| groups.binary_search(&g).unwrap_or(0)).collect();
+        Ok(Data { name: name.to_owned(), dim, x, truth: y.clone(), y, names: sorted, group, recording, scale: None })
     }
 
     /// Reads an `.npz` file.
@@ -136,12 +146,21 @@ impl Data {
         &self.x[i * self.dim..(i + 1) * self.dim]
     }
 
-    /// Groups as numbers, in the order of their names \[n\].
-    pub fn group_ids(&self) -> Vec<usize> {
-        let mut all: Vec<&String> = self.group.iter().collect();
-        all.sort();
-        all.dedup();
-        self.group.iter().map(|g| all.binary_search(&g).unwrap_or(0)).collect()
+    /// Gives a share of the recordings, chosen at random, another class than theirs, each of the others as probably: what is taught
+    /// changes, what is true does not.
+    pub fn mislabel(&mut self, share: f64, rng: &mut ChaCha8Rng) {
+        let recordings = self.recording.iter().max().map_or(0, |m| m + 1);
+        let others = self.names.len() as u64 - 1;
+        for recording in 0..recordings {
+            let draw = rng.next_u64() as f64 / u64::MAX as f64;
+            // The modulo's bias is below 2^-40 here.
+            let shift = 1 + (rng.next_u64() % others) as usize;
+            if draw < share {
+                for i in (0..self.y.len()).filter(|i| self.recording[*i] == recording) {
+                    self.y[i] = (self.truth[i] + shift) % self.names.len();
+                }
+            }
+        }
     }
 }
 

@@ -69,7 +69,7 @@ fn a_good_file_is_read_and_its_classes_brought_into_canonical_order() {
         let data = read(Spoil { integer_groups, ..Spoil::default() }).unwrap();
         assert_eq!(data.names.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["AC/DC hum", "Zaunkönig"]);
         assert_eq!((data.y.as_slice(), data.dim, data.rows()), ([0, 0, 1, 1].as_slice(), 2, 4));
-        assert_eq!(data.group_ids(), [0, 1, 2, 3]);
+        assert_eq!(data.recording, [0, 1, 2, 3]);
         let norm: f32 = data.row(1).iter().map(|v| v * v).sum();
         assert!((norm - 2.0).abs() < 1e-5, "rows are scaled to length sqrt(D)");
     }

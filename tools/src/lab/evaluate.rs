@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 use wheatear::Result;
-use wheatear::head::auto::{self, Member};
+use wheatear::head::auto::Member;
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
-use wheatear::head::{Counted, Head, Moments, SolvedHead, argmax, softmax};
+use wheatear::head::{Counted, Head, HeadKind, Moments, SolvedHead, argmax, judges, softmax};
 use wheatear::learn::ClassName;
+use wheatear::learner::{self, Guard, LabelledRow, Served};
 
 use super::data::Data;
 use super::latents::{Latents, Statistics};
@@ -22,14 +23,11 @@ pub enum Candidate {
     Solved(SolvedHead),
     /// The same, its parameter and temperature chosen by leaving out its own rows.
     Evidence(SolvedHead),
-    /// Heads pooled by the same evidence.
-    Auto,
+    /// Heads pooled by the same evidence, as a device serves them.
+    Auto(Guard),
     /// Softmax SGD with this learning rate.
     Naive(f64),
 }
-
-/// Rows of a class that judge a head by evidence; its recordings are taken whole until there are as many.
-const JUDGES: usize = 20;
 
 impl Candidate {
     /// The head's name.
@@ -39,10 +37,24 @@ impl Candidate {
             Candidate::Evidence(SolvedHead::Slda) => "slda-loo",
             Candidate::Evidence(SolvedHead::Ridge) => "ridge-loo",
             Candidate::Evidence(head) => head.name(),
-            Candidate::Auto => "auto",
+            Candidate::Auto(Guard::On) => "auto",
+            Candidate::Auto(Guard::Off) => "auto-unguarded",
             Candidate::Naive(_) => "naive",
         }
     }
+}
+
+/// What a guard did with labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Doubted {
+    /// Rows that it looked at.
+    pub examined: usize,
+    /// Rows whose label was wrong.
+    pub wrong: usize,
+    /// Wrong labels that it left out.
+    pub caught: usize,
+    /// Right labels that it left out.
+    pub refused: usize,
 }
 
 /// What one run of one head gave.
@@ -68,6 +80,8 @@ pub struct Outcome {
     pub backward_transfer: f64,
     /// Expected calibration error after the whole stream.
     pub ece: f64,
+    /// What the guard did after the whole stream; none without one.
+    pub doubted: Option<Doubted>,
     /// Of a pool: what was chosen after the whole stream.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
@@ -88,18 +102,19 @@ pub struct Outcome {
 /// # Errors
 /// As the learner.
 pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
-    let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
+    let truth: Vec<usize> = split.test.iter().map(|i| data.truth[*i]).collect();
     let mut learner = Learner::new(candidate, data, latents)?;
     let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
-    let (mut confidence, mut members) = (Vec::new(), Vec::new());
+    let (mut confidence, mut members, mut doubted) = (Vec::new(), Vec::new(), None);
     for (t, chunks) in stream.chunks.iter().enumerate() {
         let start = Instant::now();
         for chunk in chunks {
             learner.learn(data, latents, chunk)?;
         }
-        let (head, chosen) = learner.head(data, latents)?;
+        let served = learner.head(data, latents)?;
         learn_s += start.elapsed().as_secs_f64();
-        members = chosen;
+        let head = served.head;
+        (members, doubted) = (served.members, served.doubted.or(doubted));
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
         (predicted, confidence) = predict(head.as_ref(), data, &split.test, latents);
         let seen: Vec<usize> = stream.tasks[..=t].concat();
@@ -116,7 +131,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     for chunk in mixed.chunks(chunk_rows) {
         joint.learn(data, latents, chunk)?;
     }
-    let (joint_predicted, _) = predict(joint.head(data, latents)?.0.as_ref(), data, &split.test, latents);
+    let (joint_predicted, _) = predict(joint.head(data, latents)?.head.as_ref(), data, &split.test, latents);
     let answers: Vec<(f32, bool)> = confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t)).collect();
     let joint: Vec<Option<f64>> = stream.tasks.iter().map(|t| class_accuracy(&joint_predicted, &truth, t)).collect();
     Ok(Outcome {
@@ -130,6 +145,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         matrix,
         joint,
         ece: ece(answers.iter().copied()),
+        doubted,
         members,
         answers,
         learn_s,
@@ -159,8 +175,9 @@ pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
 
 enum Learner {
     Solved(SolvedHead, Statistics),
-    /// With the rows that it learned; `None` pools the heads.
-    Evidence(Option<SolvedHead>, Statistics, Vec<usize>),
+    /// With the rows that it learned.
+    Evidence(SolvedHead, Statistics, Vec<usize>),
+    Auto(Guard, Statistics, Vec<usize>),
     Naive(NaiveHead),
 }
 
@@ -168,8 +185,8 @@ impl Learner {
     fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
-            Candidate::Evidence(head) => Learner::Evidence(Some(head), latents.statistics(data.names.len())?, Vec::new()),
-            Candidate::Auto => Learner::Evidence(None, latents.statistics(data.names.len())?, Vec::new()),
+            Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
+            Candidate::Auto(guard) => Learner::Auto(guard, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
             }
@@ -179,7 +196,7 @@ impl Learner {
     fn learn(&mut self, data: &Data, latents: &Latents, chunk: &[usize]) -> Result<()> {
         match self {
             Learner::Solved(_, statistics) => latents.learn(statistics, data, chunk),
-            Learner::Evidence(_, statistics, learned) => {
+            Learner::Evidence(_, statistics, learned) | Learner::Auto(_, statistics, learned) => {
                 learned.extend(chunk);
                 latents.learn(statistics, data, chunk)
             }
@@ -191,54 +208,57 @@ impl Learner {
         }
     }
 
-    /// The head, and of a pool its members.
-    fn head(&self, data: &Data, latents: &Latents) -> Result<(Box<dyn Head + '_>, Vec<Member>)> {
+    fn head(&self, data: &Data, latents: &Latents) -> Result<Answering<'_>> {
+        let plain = |head: Box<dyn Head>| Answering { head, members: Vec::new(), doubted: None };
         Ok(match self {
-            Learner::Solved(head, statistics) => (Box::new(head.solve(&latents.moments(statistics, data)?)?), Vec::new()),
+            Learner::Solved(head, statistics) => plain(Box::new(head.solve(&latents.moments(statistics, data)?)?)),
             Learner::Evidence(head, statistics, learned) => {
                 let moments = latents.moments(statistics, data)?;
-                let judges = judges(&moments, data, latents, learned)?;
-                match head {
-                    Some(head) => (Box::new(head.solve_by_evidence(&moments, &judges)?), Vec::new()),
-                    None => {
-                        let auto = auto::solve(&moments, &judges, &[])?;
-                        (Box::new(auto.head), auto.members)
-                    }
-                }
+                let rows = learned.iter().map(|i| counted(&moments, data, latents, *i)).collect::<Result<Vec<_>>>()?;
+                let judges = judges::choose(&rows.iter().map(|r| (r.class, r.recording)).collect::<Vec<_>>());
+                let judges: Vec<Counted<'_>> = judges.into_iter().map(|i| rows[i]).collect();
+                plain(Box::new(head.solve_by_evidence(&moments, &judges)?))
             }
-            Learner::Naive(head) => (Box::new(head.clone()), Vec::new()),
+            Learner::Auto(guard, statistics, learned) => {
+                let served = serve(*guard, statistics, data, latents, learned)?;
+                let wrong = |i: usize| data.y[i] != data.truth[i];
+                let caught = served.doubtful.iter().filter(|d| wrong(d.id as usize)).count();
+                let doubted = Doubted {
+                    examined: served.examined,
+                    wrong: learned.iter().filter(|i| wrong(**i)).count(),
+                    caught,
+                    refused: served.doubtful.len() - caught,
+                };
+                Answering { head: Box::new(served.head), members: served.members, doubted: (*guard == Guard::On).then_some(doubted) }
+            }
+            Learner::Naive(head) => plain(Box::new(head.clone())),
         })
     }
 }
 
-/// Rows that judge: of each class whole recordings that were `learned`, until there are [`JUDGES`] rows. Which ones does not depend on the order in
-/// which they came.
+/// What classifies after a task.
+struct Answering<'a> {
+    head: Box<dyn Head + 'a>,
+    members: Vec<Member>,
+    doubted: Option<Doubted>,
+}
+
+fn counted<'a>(moments: &Moments, data: &Data, latents: &'a Latents, i: usize) -> Result<Counted<'a>> {
+    let class = moments.classes().binary_search(&data.names[data.y[i]]).unwrap_or(usize::MAX);
+    Ok(Counted { latent: latents.steps(i)?, class, recording: data.recording[i] as u64 })
+}
+
+/// The pooled head of rows that were `learned`, as a device serves it.
 ///
 /// # Errors
 /// `Config` for latents of more than 8 bits.
-pub fn judges<'a>(moments: &Moments, data: &Data, latents: &'a Latents, learned: &[usize]) -> Result<Vec<Counted<'a>>> {
-    let groups = data.group_ids();
-    let mut judges = Vec::new();
-    for (class, name) in moments.classes().iter().enumerate() {
-        let mut own: Vec<usize> = learned.iter().copied().filter(|i| data.names[data.y[*i]] == *name).collect();
-        own.sort_unstable();
-        let mut recordings: Vec<usize> = own.iter().map(|i| groups[*i]).collect();
-        recordings.sort_unstable();
-        recordings.dedup();
-        shuffle(&mut recordings, &mut generator(0, class as u64));
-        let mut count = 0;
-        for recording in recordings {
-            let rows: Vec<usize> = own.iter().copied().filter(|i| groups[*i] == recording).collect();
-            count += rows.len();
-            for i in rows {
-                judges.push(Counted { latent: latents.steps(i)?, class, recording: recording as u64 });
-            }
-            if count >= JUDGES {
-                break;
-            }
-        }
-    }
-    Ok(judges)
+pub fn serve(guard: Guard, statistics: &Statistics, data: &Data, latents: &Latents, learned: &[usize]) -> Result<Served> {
+    let row = |i: &usize| {
+        let (latent, class) = (latents.steps(*i)?.to_vec(), data.names[data.y[*i]].clone());
+        Ok(LabelledRow { id: *i as u64, latent, class, recording: data.recording[*i] as u64 })
+    };
+    let rows = learned.iter().map(row).collect::<Result<Vec<_>>>()?;
+    learner::solve(HeadKind::Auto, guard, latents.block(statistics)?, latents.scale(), &rows, &[])
 }
 
 /// The class of each row, and how sure the head is of it.

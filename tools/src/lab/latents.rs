@@ -183,6 +183,22 @@ impl Latents {
         }
     }
 
+    /// The runtime's block.
+    ///
+    /// # Errors
+    /// As [`Latents::steps`].
+    pub fn block<'a>(&self, statistics: &'a Statistics) -> Result<&'a Block> {
+        match statistics {
+            Statistics::Block(block) => Ok(block),
+            Statistics::Wide(..) => self.steps(0).map(|_| unreachable!("wide statistics are of wide rows")),
+        }
+    }
+
+    /// Value of one step \[D\].
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
     /// What a solved head is made from.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::evaluate::{Candidate, Outcome};
+use super::evaluate::{Candidate, Doubted, Outcome};
 use super::latents::Width;
 use super::metrics::{Difference, Spread, ece, mean, paired_difference, spread};
 
@@ -40,6 +40,8 @@ pub struct Settings {
     pub classes_per_task: u32,
     /// Rows learned at once.
     pub chunk_rows: u32,
+    /// Share of the recordings that were taught with a wrong label.
+    pub label_noise: f64,
     /// Number of runs (folds times seeds).
     pub runs: usize,
     /// Where the quantiser's scales come from.
@@ -122,6 +124,7 @@ impl Results {
                 "learn_rows_per_s": s.rows_per_s,
                 "ece": s.ece,
                 "ece_of_runs": s.ece_of_runs,
+                "guard": guard(runs),
                 "average_incremental_accuracy": s.average_incremental,
                 "forgetting_max": s.forgetting_max,
                 "offline": { "accuracy": offline, "runs": self.offline, "c": self.offline_c },
@@ -133,6 +136,22 @@ impl Results {
             })
         };
         Value::Array(self.summaries().into_iter().zip(&self.heads).map(of_head).collect())
+    }
+
+    /// What guards did, a line a head.
+    fn guards(&self) -> String {
+        let of_head = |(candidate, runs): &(Candidate, Vec<Outcome>)| {
+            let g = guard(runs)?;
+            Some(format!(
+                "{}: of {} labels looked at after the stream {} were wrong; {} of these were left out, and {} right ones\n",
+                candidate.name(),
+                g.examined,
+                g.wrong,
+                g.caught,
+                g.refused
+            ))
+        };
+        self.heads.iter().filter_map(of_head).collect()
     }
 
     /// The results as a table for a terminal.
@@ -152,14 +171,14 @@ impl Results {
         );
         let _ = writeln!(
             out,
-            "{:<9} {:>14} {:>26} {:>10} {:>10} {:>6} {:>10}",
+            "{:<14} {:>14} {:>26} {:>10} {:>10} {:>6} {:>10}",
             "head", "accuracy", "minus offline [95 %]", "forgetting", "transfer", "ECE", "rows/s"
         );
         for h in self.summaries() {
             let d = &h.differences[0];
             let _ = writeln!(
                 out,
-                "{:<9} {:>6.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>6.3} {:>10.0}",
+                "{:<14} {:>6.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>6.3} {:>10.0}",
                 h.head,
                 h.accuracy.mean,
                 h.accuracy.std,
@@ -170,11 +189,26 @@ impl Results {
                 h.rows_per_s
             );
         }
-        let _ = writeln!(out, "{:<9} {:>6.3} +- {:.3}", "offline", offline.mean, offline.std);
+        let _ = writeln!(out, "{:<14} {:>6.3} +- {:.3}", "offline", offline.mean, offline.std);
+        let guards = self.guards();
+        if !guards.is_empty() {
+            let _ = write!(out, "\n{guards}");
+        }
         if s.naive_rates.len() > 1 {
             let tried: Vec<String> = s.naive_rates.iter().map(|(rate, a)| format!("{rate}: {a:.3}")).collect();
             let _ = writeln!(out, "\nnaive: the best of the learning rates {}", tried.join(", "));
         }
         out
     }
+}
+
+/// What the guard did after the whole stream, in all runs; none without one.
+fn guard(runs: &[Outcome]) -> Option<Doubted> {
+    let add = |a: Doubted, b: Doubted| Doubted {
+        examined: a.examined + b.examined,
+        wrong: a.wrong + b.wrong,
+        caught: a.caught + b.caught,
+        refused: a.refused + b.refused,
+    };
+    runs.iter().filter_map(|o| o.doubted).reduce(add)
 }

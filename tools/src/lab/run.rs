@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use faer::Mat;
 use wheatear::head::SolvedHead;
+use wheatear::learner::Guard;
 use wheatear::{Error, Result};
 
 use super::data::Data;
 use super::evaluate::{self, Candidate, Outcome};
 use super::latents::{Latents, Width};
 use super::results::{Results, Settings};
-use super::split::Split;
+use super::split::{Split, generator};
 use super::{Set, SetArgs, do_all, metrics, offline, plot, report};
 use crate::output::print;
 
@@ -28,6 +29,9 @@ pub struct RunArgs {
     /// Learning rate of the naive head; without it the best of a grid is taken, judged on the test rows in its favour
     #[arg(long, value_name = "RATE", value_parser = positive)]
     naive_lr: Option<f64>,
+    /// Share of the recordings that are taught with a wrong label, 0 to 0.9; what is tested is labelled right
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    label_noise: f64,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -49,8 +53,10 @@ enum HeadName {
     SldaLoo,
     /// ridge, its lambda and temperature chosen by leaving out rows
     RidgeLoo,
-    /// slda and ridge, pooled with weights that leaving out rows speaks for
+    /// slda and ridge, pooled with weights that leaving out rows speaks for; labels that are probably wrong are left out
     Auto,
+    /// The same, every label believed
+    AutoUnguarded,
 }
 
 /// Learning rates tried for the naive head, from Adam's usual one upwards. Below, the steps are too small to learn anything:
@@ -62,12 +68,18 @@ fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|v: &f64| v.is_finite() && *v > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|v| (0.0..=0.9).contains(v)).ok_or_else(|| "0 to 0.9".to_owned())
+}
+
 /// Runs `wheatear lab run`.
 ///
 /// # Errors
 /// Those of the data, the splits, the learner and the files written.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let results = evaluate_all(args, &args.set.load()?)?;
+    let mut set = args.set.load()?;
+    set.data.mislabel(args.label_noise, &mut generator(0, 3 << 32));
+    let results = evaluate_all(args, &set)?;
     // The results first: a picture that cannot be written must not cost them.
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&results.json())?))?;
@@ -112,7 +124,8 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::Ridge => candidates.push(Candidate::Solved(SolvedHead::Ridge)),
             HeadName::SldaLoo => candidates.push(Candidate::Evidence(SolvedHead::Slda)),
             HeadName::RidgeLoo => candidates.push(Candidate::Evidence(SolvedHead::Ridge)),
-            HeadName::Auto => candidates.push(Candidate::Auto),
+            HeadName::Auto => candidates.push(Candidate::Auto(Guard::On)),
+            HeadName::AutoUnguarded => candidates.push(Candidate::Auto(Guard::Off)),
         }
     }
     let mut jobs: Vec<Job> = (0..splits.len()).map(|split| Job { split, candidate: None }).collect();
@@ -150,7 +163,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         .iter()
         .filter_map(|(c, runs)| match c {
             Candidate::Naive(rate) => Some((*rate, evaluate::mean_accuracy(runs))),
-            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto => None,
+            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto(_) => None,
         })
         .collect();
     let best = rates.iter().fold(None, |best: Option<(f64, f64)>, r| if best.is_none_or(|b| r.1 > b.1) { Some(*r) } else { best });
@@ -161,6 +174,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         latent_bits: args.latent_bits,
         classes_per_task: args.set.classes_per_task,
         chunk_rows: args.set.chunk_rows,
+        label_noise: args.label_noise,
         runs: splits.len(),
         scale_source: set.scale_source(),
         naive_rates: rates,
@@ -180,13 +194,12 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
 
 fn offline_run(data: &Data, split: &Split) -> Done {
     let matrix = |rows: &[usize]| Mat::from_fn(rows.len(), data.dim, |i, j| f64::from(data.x[rows[i] * data.dim + j]));
-    let groups = data.group_ids();
     // In the order of the data: the stream's order must not matter here.
     let mut train = split.train.clone();
     train.sort_unstable();
     let pick = |from: &[usize], rows: &[usize]| rows.iter().map(|i| from[*i]).collect::<Vec<usize>>();
     let (x, xt) = (matrix(&train), matrix(&split.test));
     let (predicted, c) =
-        offline::fit_and_predict(x.as_ref(), &pick(&data.y, &train), &pick(&groups, &train), xt.as_ref(), data.names.len());
-    Done::Offline { accuracy: metrics::mean_class_accuracy(&predicted, &pick(&data.y, &split.test), data.names.len()), c }
+        offline::fit_and_predict(x.as_ref(), &pick(&data.y, &train), &pick(&data.recording, &train), xt.as_ref(), data.names.len());
+    Done::Offline { accuracy: metrics::mean_class_accuracy(&predicted, &pick(&data.truth, &split.test), data.names.len()), c }
 }

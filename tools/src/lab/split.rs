@@ -90,10 +90,10 @@ fn std(v: &[f64]) -> f64 {
 
 /// Splits for seeds `0..seeds`: `folds` each, classes in random order, `classes_per_task` of them mixed in a task.
 pub fn make(data: &Data, folds: usize, seeds: u64, classes_per_task: usize) -> Vec<Split> {
-    let group = data.group_ids();
+    let group = &data.recording;
     let mut out = Vec::new();
     for seed in 0..seeds {
-        let fold_of = stratified_group_folds(&data.y, &group, folds, &mut generator(seed, 0));
+        let fold_of = stratified_group_folds(&data.truth, group, folds, &mut generator(seed, 0));
         for fold in 0..folds {
             let mut rng = generator(seed, 1 + fold as u64);
             let test: Vec<usize> = (0..data.rows()).filter(|i| fold_of[*i] == fold).collect();
@@ -102,7 +102,7 @@ pub fn make(data: &Data, folds: usize, seeds: u64, classes_per_task: usize) -> V
             let mut train = Vec::with_capacity(data.rows() - test.len());
             for task in classes.chunks(classes_per_task) {
                 let start = train.len();
-                train.extend((0..data.rows()).filter(|i| fold_of[*i] != fold && task.contains(&data.y[*i])));
+                train.extend((0..data.rows()).filter(|i| fold_of[*i] != fold && task.contains(&data.truth[*i])));
                 shuffle(&mut train[start..], &mut rng);
             }
             out.push(Split { seed, fold: fold as u32, train, test });
@@ -154,7 +154,7 @@ pub fn read(path: &Path, data: &Data) -> Result<Vec<Split>> {
     if splits.is_empty() {
         return Err(bad("there is no split in the file"));
     }
-    let group = data.group_ids();
+    let group = &data.recording;
     for s in &splits {
         let run = format!("seed {}, fold {}", s.seed, s.fold);
         let mut side = vec![None; data.rows()];
@@ -209,8 +209,8 @@ mod tests {
     #[test]
     fn folds_keep_groups_whole_and_classes_balanced() {
         let d = data();
-        let group = d.group_ids();
-        let folds = stratified_group_folds(&d.y, &group, 3, &mut generator(1, 0));
+        let group = &d.recording;
+        let folds = stratified_group_folds(&d.y, group, 3, &mut generator(1, 0));
         for g in 0..30 {
             let of: Vec<usize> = (0..60).filter(|i| group[*i] == g).map(|i| folds[i]).collect();
             assert!(of.windows(2).all(|w| w[0] == w[1]));

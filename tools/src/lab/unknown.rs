@@ -5,12 +5,12 @@
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use serde_json::json;
-use wheatear::head::auto::{self, Auto};
 use wheatear::head::{Head, SolvedHead, softmax};
+use wheatear::learner::{Guard, Served};
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use super::evaluate::judges;
+use super::evaluate::serve;
 use super::latents::{Latents, Width};
 use super::metrics::{Spread, auroc, ece, mean, paired_difference, spread};
 use super::split::{Split, generator, shuffle};
@@ -128,7 +128,7 @@ fn of_half(data: &Data, split: &Split, taught: &[usize]) -> Result<Run> {
     let mut statistics = latents.statistics(data.names.len())?;
     latents.learn(&mut statistics, data, &train)?;
     let moments = latents.moments(&statistics, data)?;
-    let Auto { head, unknown: Some(unknown), .. } = auto::solve(&moments, &judges(&moments, data, &latents, &train)?, &[])? else {
+    let Served { head, unknown: Some(unknown), .. } = serve(Guard::On, &statistics, data, &latents, &train)? else {
         return Err(Error::new(ErrorKind::Learn, "too few recordings a class to judge by")
             .at(&data.name)
             .expected("two or more of each class")

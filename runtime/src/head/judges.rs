@@ -1,0 +1,81 @@
+//! Which of the labelled rows judge a head: some of every class, recordings taken whole, the same ones in whatever order they came.
+
+use std::collections::BTreeMap;
+
+/// Most rows that judge, whole recordings aside.
+pub const ROWS_MAX: usize = 400;
+/// Rows of one class that judge, at least and at most.
+const ROWS_OF_CLASS: (usize, usize) = (4, 40);
+
+/// Indices, in order, of the rows that judge. `rows` are the class and recording of each. Of a class recordings are taken in an order
+/// that depends on their numbers alone, until there are as many rows as its share of [`ROWS_MAX`].
+pub fn choose(rows: &[(usize, u64)]) -> Vec<usize> {
+    let mut classes: BTreeMap<usize, BTreeMap<(u64, u64), Vec<usize>>> = BTreeMap::new();
+    for (i, (class, recording)) in rows.iter().enumerate() {
+        classes.entry(*class).or_default().entry((mixed(*recording), *recording)).or_default().push(i);
+    }
+    let share = (ROWS_MAX / classes.len().max(1)).clamp(ROWS_OF_CLASS.0, ROWS_OF_CLASS.1);
+    let mut chosen = Vec::new();
+    for recordings in classes.values() {
+        let mut count = 0;
+        for members in recordings.values().take_while(|members| {
+            let room = count < share;
+            count += members.len();
+            room
+        }) {
+            chosen.extend(members);
+        }
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+/// A permutation of the numbers without visible order (the finaliser of splitmix64, Steele 2014).
+fn mixed(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_judges_and_recordings_stay_whole() {
+        // Three classes; the first has 300 rows in recordings of 6, the second 10, the third one recording of 90.
+        let rows: Vec<(usize, u64)> = (0..400)
+            .map(|n| {
+                if n < 300 {
+                    (0, n / 6)
+                } else if n < 310 {
+                    (1, n)
+                } else {
+                    (2, 9999)
+                }
+            })
+            .collect();
+        let chosen = choose(&rows);
+        let of = |class: usize| chosen.iter().filter(|i| rows[**i].0 == class).count();
+        assert_eq!((of(0), of(1), of(2)), (42, 10, 90));
+        for i in &chosen {
+            let whole = |j: usize| rows[j].0 != rows[*i].0 || rows[j].1 != rows[*i].1 || chosen.contains(&j);
+            assert!((0..400).all(whole));
+        }
+        assert!(chosen.is_sorted() && choose(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_same_recordings_judge_in_whatever_order_they_came_and_many_classes_share() {
+        let rows: Vec<(usize, u64)> = (0..900).map(|n| (n % 150, n as u64)).collect();
+        let mut reversed = rows.clone();
+        reversed.reverse();
+        let recordings = |rows: &[(usize, u64)]| {
+            let mut all: Vec<u64> = choose(rows).iter().map(|i| rows[*i].1).collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(recordings(&rows), recordings(&reversed));
+        assert_eq!(recordings(&rows).len(), 150 * 4);
+    }
+}

@@ -1,0 +1,201 @@
+//! What an adapter serves: the head of its statistics, chosen and tried by the rows that replay holds.
+//!
+//! With [`HeadKind::Auto`] labels that are probably wrong are left out of the head ([`crate::head::doubt`]): their rows stay in the
+//! statistics and in replay, and are named, so that a person can relabel them or leave them.
+
+use std::collections::BTreeMap;
+
+use crate::head::auto::{self, Auto, Member};
+use crate::head::evidence::{Evidence, Targets};
+use crate::head::{Counted, Head, HeadKind, LinearHead, Moments, Unknown, doubt, judges};
+use crate::learn::{Block, BlockKind, ClassName, LabelSet};
+use crate::store::Adapter;
+use crate::{Error, ErrorKind, Result};
+
+/// Rounds of finding wrong labels: each is judged by a head without those of the round before.
+const ROUNDS: usize = 3;
+/// Most background rows that teach what is unknown.
+const BACKGROUND_ROWS_MAX: usize = 400;
+
+/// A row of one class that the statistics count.
+#[derive(Debug, Clone)]
+pub struct LabelledRow {
+    /// Its id.
+    pub id: u64,
+    /// The latent \[D\].
+    pub latent: Vec<i8>,
+    /// What it was said to be.
+    pub class: ClassName,
+    /// Rows with the same number are of one recording, or of one moment, and stand for each other.
+    pub recording: u64,
+}
+
+/// A head with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// What classifies.
+    pub head: LinearHead,
+    /// Tells windows of no class; none for other kinds than auto, and where there is too little evidence.
+    pub unknown: Option<Unknown>,
+    /// Of auto the heads that are pooled.
+    pub members: Vec<Member>,
+    /// What held rows say of auto; none where none could judge.
+    pub evidence: Option<Evidence>,
+    /// Rows that were left out of the head since their label is probably wrong.
+    pub doubtful: Vec<Doubtful>,
+    /// Rows that were looked at for that.
+    pub examined: usize,
+}
+
+/// A row whose label is probably wrong.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Doubtful {
+    /// Its id.
+    pub id: u64,
+    /// What it was said to be.
+    pub said: ClassName,
+    /// What it sounds like to a head that did not learn it.
+    pub sounds_like: ClassName,
+    /// Probability that the label is wrong, 0.5 to 1.
+    pub wrong: f64,
+}
+
+/// Whether labels are doubted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Rows whose label is probably wrong are left out of the head.
+    On,
+    /// Every label is believed.
+    Off,
+}
+
+/// The head that `adapter` serves.
+///
+/// # Errors
+/// `Learn` when nothing was learned yet; those of reading its rows.
+pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
+    let block = adapter.block(BlockKind::Latents)?.ok_or_else(|| {
+        Error::new(ErrorKind::Learn, "the adapter has learned nothing yet")
+            .at(adapter.folder().display())
+            .cure("teach it: wheatear teach FOLDER ...")
+    })?;
+    let (mut rows, mut background) = (Vec::new(), Vec::new());
+    if kind == HeadKind::Auto {
+        adapter.rows(|learned| {
+            for ((meta, labels), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(adapter.dim())) {
+                match labels.block_kind() {
+                    BlockKind::Latents => {
+                        let Some(class) = labels.positive().first() else { continue };
+                        let recording = if learned.batch.source == 0 { meta.id } else { learned.batch.source };
+                        rows.push(LabelledRow { id: meta.id, latent: latent.to_vec(), class: class.clone(), recording });
+                    }
+                    BlockKind::Background if background.len() < BACKGROUND_ROWS_MAX => background.push(latent.to_vec()),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let background: Vec<&[i8]> = background.iter().map(Vec::as_slice).collect();
+    solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background)
+}
+
+/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them.
+///
+/// # Errors
+/// `Learn` when it has no rows; `Mismatch` or `Learn` for rows that it does not count.
+pub fn solve(kind: HeadKind, guard: Guard, block: &Block, scale: &[f32], rows: &[LabelledRow], background: &[&[i8]]) -> Result<Served> {
+    if let Some(kind) = kind.solved() {
+        let head = kind.solve(&Moments::new(block, scale)?)?;
+        return Ok(Served { head, unknown: None, members: vec![], evidence: None, doubtful: vec![], examined: 0 });
+    }
+    let classes: Vec<&ClassName> = block.classes().keys().collect();
+    let place = |row: &LabelledRow| (classes.binary_search(&&row.class).unwrap_or(usize::MAX), row.recording);
+    let judges = judges::choose(&rows.iter().map(place).collect::<Vec<_>>());
+    let judges: Vec<&LabelledRow> = judges.into_iter().map(|i| &rows[i]).collect();
+    let learned = Learned { block, scale, judges: &judges, background };
+    let mut doubtful = BTreeMap::new();
+    let mut auto = learned.pool(&doubtful)?;
+    for _ in 0..if guard == Guard::On { ROUNDS } else { 0 } {
+        let found = learned.doubt(&auto, &doubtful);
+        if found.keys().eq(doubtful.keys()) {
+            break;
+        }
+        doubtful = found;
+        auto = learned.pool(&doubtful)?;
+    }
+    let examined = auto.judged.rows.len() + doubtful.len();
+    let Auto { head, members, evidence, unknown, .. } = auto;
+    Ok(Served { head, unknown, members, evidence, doubtful: doubtful.into_values().collect(), examined })
+}
+
+/// What heads are solved and judged from.
+struct Learned<'a> {
+    block: &'a Block,
+    scale: &'a [f32],
+    judges: &'a [&'a LabelledRow],
+    background: &'a [&'a [i8]],
+}
+
+impl Learned<'_> {
+    /// The pool of all rows but those in doubt.
+    fn pool(&self, doubtful: &BTreeMap<usize, Doubtful>) -> Result<Auto> {
+        let mut trusted = self.block.clone();
+        for row in doubtful.keys().map(|i| self.judges[*i]) {
+            trusted.subtract(&row.latent, &LabelSet::single(row.class.clone()))?;
+        }
+        let moments = Moments::new(&trusted, self.scale)?;
+        let class = |row: &LabelledRow| {
+            moments.classes().binary_search(&row.class).map_err(|_| {
+                Error::new(ErrorKind::Mismatch, "a held row is of a class that the statistics do not know").at(row.id).found(&row.class)
+            })
+        };
+        let rows = self.trusted(doubtful).map(|(_, row)| row);
+        let counted = rows.map(|row| Ok(Counted { latent: &row.latent, class: class(row)?, recording: row.recording }));
+        auto::solve(&moments, &counted.collect::<Result<Vec<_>>>()?, self.background)
+    }
+
+    fn trusted(&self, doubtful: &BTreeMap<usize, Doubtful>) -> impl Iterator<Item = (usize, &LabelledRow)> {
+        self.judges.iter().enumerate().filter(|(i, _)| !doubtful.contains_key(i)).map(|(i, row)| (i, *row))
+    }
+
+    /// The judges whose label is probably wrong, by a head that learned neither them nor those that were in doubt before.
+    fn doubt(&self, auto: &Auto, before: &BTreeMap<usize, Doubtful>) -> BTreeMap<usize, Doubtful> {
+        let trusted: Vec<usize> = self.trusted(before).map(|(i, _)| i).collect();
+        let classes = auto.head.classes();
+        let mut rows: Vec<usize> = auto.judged.rows.iter().map(|n| trusted[*n]).collect();
+        let mut z = auto.judged.z.clone();
+        let mut scores = vec![0f32; classes.len()];
+        for i in before.keys() {
+            let x: Vec<f32> = self.judges[*i].latent.iter().zip(self.scale).map(|(q, s)| f32::from(*q) * s).collect();
+            auto.head.scores(&x, &mut scores);
+            z.extend(scores.iter().map(|z| f64::from(*z)));
+            rows.push(*i);
+        }
+        let own = |i: &usize| classes.binary_search(&self.judges[*i].class).ok();
+        let targets: Vec<usize> = rows.iter().filter_map(own).collect();
+        // A class that lost its name cannot be judged.
+        if targets.len() != rows.len() || rows.is_empty() {
+            return BTreeMap::new();
+        }
+        let Some(found) = doubt::find(&z, &Targets::new(targets, classes.len())) else { return BTreeMap::new() };
+        let mut doubtful = BTreeMap::new();
+        for ((i, wrong), z) in rows.iter().zip(found.wrong).zip(z.chunks_exact(classes.len())).filter(|((_, wrong), _)| *wrong > 0.5) {
+            let best = (0..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best });
+            let row = self.judges[*i];
+            doubtful.insert(*i, Doubtful { id: row.id, said: row.class.clone(), sounds_like: classes[best].clone(), wrong });
+        }
+        // What is left of a class must be able to speak for it.
+        for class in classes {
+            let of_class = |i: &usize| self.judges[*i].class == *class;
+            if (0..self.judges.len()).filter(|i| of_class(i) && !doubtful.contains_key(i)).count() < 2 {
+                doubtful.retain(|i, _| !of_class(i));
+            }
+        }
+        doubtful
+    }
+}
+
+#[cfg(test)]
+#[path = "learner_tests.rs"]
+mod tests;
