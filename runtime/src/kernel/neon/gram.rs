@@ -20,6 +20,12 @@ type Sums = [int32x4_t; COLUMNS / 4];
 /// As that.
 pub fn gram_update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
     check_gram(latents, dim, gram);
+    // SAFETY: this module is built only where `target_feature = "neon"` holds, for every processor of the target.
+    unsafe { update(latents, dim, sign, gram) }
+}
+
+#[target_feature(enable = "neon")]
+fn update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
     let rows = latents.len() / dim;
     let panels = panels(latents, dim);
     let panel_of = |column: usize| &panels[column / COLUMNS * rows..][..rows];
@@ -33,7 +39,7 @@ pub fn gram_update(latents: &[i8], dim: usize, sign: Sign, gram: &mut [i64]) {
                         fold(sums, sign, &mut gram[row_start(i, dim) + j..][..COLUMNS]);
                     }
                 } else {
-                    fold_edge(&sums.map(lanes), (i, j), dim, sign, gram);
+                    fold_edge(&sums.map(|sums| lanes(sums)), (i, j), dim, sign, gram);
                 }
             }
         }
@@ -53,6 +59,7 @@ fn panels(latents: &[i8], dim: usize) -> Vec<[i16; COLUMNS]> {
 }
 
 /// The sums over all rows of components `first..first + ROWS` of one panel times the columns of another.
+#[target_feature(enable = "neon")]
 #[inline]
 fn products(components: &[[i16; COLUMNS]], first: usize, columns: &[[i16; COLUMNS]]) -> [Sums; ROWS] {
     let mut sums = [[vdupq_n_s32(0); COLUMNS / 4]; ROWS];
@@ -70,6 +77,7 @@ fn products(components: &[[i16; COLUMNS]], first: usize, columns: &[[i16; COLUMN
 }
 
 /// Adds the sums of one component to their sixteen places, or subtracts them.
+#[target_feature(enable = "neon")]
 #[inline]
 fn fold(sums: Sums, sign: Sign, out: &mut [i64]) {
     let (out, _) = out.as_chunks_mut::<2>();
@@ -84,6 +92,7 @@ fn fold(sums: Sums, sign: Sign, out: &mut [i64]) {
     }
 }
 
+#[target_feature(enable = "neon")]
 fn lanes(sums: Sums) -> [i32; COLUMNS] {
     let mut lanes = [0; COLUMNS];
     lanes.as_chunks_mut::<4>().0.iter_mut().zip(sums).for_each(|(quarter, sum)| store_i32(quarter, sum));

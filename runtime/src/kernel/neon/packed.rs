@@ -21,7 +21,8 @@ type Lanes = [int16x8_t; 2];
 /// As that.
 pub fn packed_dots(query: &[i8], rows: &[u8], bits: u8, stride_bytes: usize, out: &mut [i32]) {
     check_packed(query, rows, bits, stride_bytes, out);
-    each_row(query, rows, bits, stride_bytes, out, |sum, q, x| multiply_add(sum, q, x));
+    // SAFETY: this module is built only where `target_feature = "neon"` holds, for every processor of the target.
+    unsafe { each_row::<false>(query, rows, bits, stride_bytes, out) }
 }
 
 /// As [`crate::kernel::scalar::packed_distances`].
@@ -30,20 +31,12 @@ pub fn packed_dots(query: &[i8], rows: &[u8], bits: u8, stride_bytes: usize, out
 /// As that.
 pub fn packed_distances(query: &[i8], rows: &[u8], bits: u8, stride_bytes: usize, out: &mut [i32]) {
     check_packed(query, rows, bits, stride_bytes, out);
-    each_row(query, rows, bits, stride_bytes, out, |sum, q, x| {
-        let difference = vsubq_s16(q, x);
-        multiply_add(sum, difference, difference)
-    });
+    // SAFETY: this module is built only where `target_feature = "neon"` holds, for every processor of the target.
+    unsafe { each_row::<true>(query, rows, bits, stride_bytes, out) }
 }
 
-fn each_row(
-    query: &[i8],
-    rows: &[u8],
-    bits: u8,
-    stride_bytes: usize,
-    out: &mut [i32],
-    add: impl Fn(int32x4_t, int16x8_t, int16x8_t) -> int32x4_t,
-) {
+#[target_feature(enable = "neon")]
+fn each_row<const DISTANCE: bool>(query: &[i8], rows: &[u8], bits: u8, stride_bytes: usize, out: &mut [i32]) {
     let unpack = Unpack::new(bits);
     let (blocks, rest) = query.as_chunks::<COMPONENTS>();
     // Behind the last component both sides are zero.
@@ -56,26 +49,36 @@ fn each_row(
         let mut sums = [vdupq_n_s32(0); 2];
         for (block, query) in blocks.iter().enumerate() {
             let (q, x) = (widened(query), unpack.components(&sixteen_bytes(row, block * block_bytes)));
-            sums = [add(sums[0], q[0], x[0]), add(sums[1], q[1], x[1])];
+            sums = [add::<DISTANCE>(sums[0], q[0], x[0]), add::<DISTANCE>(sums[1], q[1], x[1])];
         }
         if !rest.is_empty() {
             let x = unpack.components(&sixteen_bytes(row, blocks.len() * block_bytes));
-            sums = [add(sums[0], last[0], vandq_s16(x[0], keep[0])), add(sums[1], last[1], vandq_s16(x[1], keep[1]))];
+            sums =
+                [add::<DISTANCE>(sums[0], last[0], vandq_s16(x[0], keep[0])), add::<DISTANCE>(sums[1], last[1], vandq_s16(x[1], keep[1]))];
         }
         *out = vaddvq_s32(sums[0]) + vaddvq_s32(sums[1]);
     }
 }
 
+#[target_feature(enable = "neon")]
 #[inline]
-fn multiply_add(sum: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
+fn add<const DISTANCE: bool>(sum: int32x4_t, q: int16x8_t, x: int16x8_t) -> int32x4_t {
+    let (a, b) = if DISTANCE {
+        let difference = vsubq_s16(q, x);
+        (difference, difference)
+    } else {
+        (q, x)
+    };
     vmlal_high_s16(vmlal_s16(sum, vget_low_s16(a), vget_low_s16(b)), a, b)
 }
 
+#[target_feature(enable = "neon")]
 #[inline]
 fn widened(values: &[i8; COMPONENTS]) -> Lanes {
     halves(&values.map(i16::from))
 }
 
+#[target_feature(enable = "neon")]
 #[inline]
 fn halves(values: &[i16; COMPONENTS]) -> Lanes {
     let (halves, _) = values.as_chunks::<8>();
@@ -89,6 +92,7 @@ struct Unpack {
 }
 
 impl Unpack {
+    #[target_feature(enable = "neon")]
     fn new(bits: u8) -> Unpack {
         let fields = Fields::new(bits);
         let (halves_of_bytes, _) = fields.bytes.as_chunks::<16>();
@@ -101,6 +105,7 @@ impl Unpack {
     }
 
     /// The sixteen components at the start of `bytes`, with their signs.
+    #[target_feature(enable = "neon")]
     #[inline]
     fn components(&self, bytes: &[u8; 16]) -> Lanes {
         let bytes = load_u8(bytes);

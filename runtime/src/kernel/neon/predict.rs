@@ -12,6 +12,12 @@ use crate::kernel::scalar::{check_predict, finish};
 /// As that.
 pub fn predict(weights: &[f32], bias: &[f32], latent: &[i8], out: &mut [f32]) {
     check_predict(weights, bias, latent, out);
+    // SAFETY: this module is built only where `target_feature = "neon"` holds, for every processor of the target.
+    unsafe { scores(weights, bias, latent, out) }
+}
+
+#[target_feature(enable = "neon")]
+fn scores(weights: &[f32], bias: &[f32], latent: &[i8], out: &mut [f32]) {
     let mut class = 0;
     while class < out.len() {
         class += match out.len() - class {
@@ -22,6 +28,7 @@ pub fn predict(weights: &[f32], bias: &[f32], latent: &[i8], out: &mut [f32]) {
 }
 
 /// The scores of `N` classes from `class` on; returns N.
+#[target_feature(enable = "neon")]
 #[inline]
 fn block<const N: usize>(class: usize, weights: &[f32], bias: &[f32], latent: &[i8], out: &mut [f32]) -> usize {
     let (dim, (eights, rest)) = (latent.len(), latent.as_chunks::<8>());
@@ -44,11 +51,13 @@ fn block<const N: usize>(class: usize, weights: &[f32], bias: &[f32], latent: &[
 }
 
 // Not `vfmaq_f32`, which rounds once where the other kernels round twice.
+#[target_feature(enable = "neon")]
 #[inline]
 fn add_product(sum: float32x4_t, w: float32x4_t, x: float32x4_t) -> float32x4_t {
     vaddq_f32(sum, vmulq_f32(w, x))
 }
 
+#[target_feature(enable = "neon")]
 #[inline]
 fn halves(values: &[f32; 8]) -> [float32x4_t; 2] {
     let (halves, _) = values.as_chunks::<4>();

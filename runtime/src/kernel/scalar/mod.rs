@@ -7,8 +7,8 @@
 mod packed;
 mod predict;
 
+pub(super) use packed::check_packed;
 pub use packed::{DIM_MAX, packed_distances, packed_dots};
-pub(super) use packed::{check_packed, row_bytes};
 pub use predict::predict;
 pub(super) use predict::{check_predict, finish};
 

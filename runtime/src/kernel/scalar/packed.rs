@@ -34,7 +34,7 @@ pub fn packed_distances(query: &[i8], rows: &[u8], bits: u8, stride_bytes: usize
 }
 
 /// Bytes that hold a packed row of D = `dim`, without what stands behind it.
-pub(in crate::kernel) fn row_bytes(dim: usize, bits: u8) -> usize {
+fn row_bytes(dim: usize, bits: u8) -> usize {
     (dim * usize::from(bits)).div_ceil(8)
 }
 
