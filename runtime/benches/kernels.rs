@@ -53,7 +53,9 @@ fn distances_scalar<const DIM: usize>(bencher: Bencher, bits: u8) {
     packed::<DIM>(bencher, bits, scalar::packed_distances);
 }
 
-fn scores<const DIM: usize>(bencher: Bencher, classes: usize, kernel: fn(&[f32], &[f32], &[i8], &mut [f32])) {
+type Predict = fn(&[f32], &[f32], &[i8], &mut [f32]);
+
+fn scores<const DIM: usize>(bencher: Bencher, classes: usize, kernel: Predict) {
     let number = |k: usize| ((k * 7919 + 13) % 2003) as f32 / 37.0 - 27.0;
     let weights: Vec<f32> = (0..classes * DIM).map(number).collect();
     let bias: Vec<f32> = (0..classes).map(number).collect();

@@ -13,10 +13,11 @@ struct Kernels {
     gram_update: fn(&[i8], usize, Sign, &mut [i64]),
     packed_dots: PackedKernel,
     packed_distances: PackedKernel,
-    predict: fn(&[f32], &[f32], &[i8], &mut [f32]),
+    predict: PredictKernel,
 }
 
 type PackedKernel = fn(&[i8], &[u8], u8, usize, &mut [i32]);
+type PredictKernel = fn(&[f32], &[f32], &[i8], &mut [f32]);
 
 macro_rules! kernels_of {
     ($name:literal, $set:path) => {{

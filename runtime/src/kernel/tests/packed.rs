@@ -1,6 +1,6 @@
 //! A query against packed latents, against the definition of dot product and distance.
 
-use super::{PackedKernel, digest, kernels};
+use super::{Kernels, PackedKernel, digest, kernels};
 use crate::kernel::scalar::DIM_MAX;
 use crate::store::pack::{pack, row_stride_bytes};
 
@@ -39,12 +39,19 @@ fn measured(query: &[i8], latents: &[i8], term: fn(i64, i64) -> i64) -> Vec<i32>
     latents.chunks_exact(query.len().max(1)).map(|row| of_row(row).try_into().unwrap()).collect()
 }
 
-/// The measures of every kernel: kernel's name, measure's name, function and definition.
-fn measures() -> Vec<(&'static str, &'static str, PackedKernel, fn(i64, i64) -> i64)> {
-    let both = |k: super::Kernels| {
-        let dot: fn(i64, i64) -> i64 = |q, x| q * x;
-        let distance: fn(i64, i64) -> i64 = |q, x| (q - x) * (q - x);
-        [(k.name, "dot", k.packed_dots, dot), (k.name, "distance", k.packed_distances, distance)]
+/// One measure by one kernel.
+struct Measure {
+    kernel: &'static str,
+    name: &'static str,
+    function: PackedKernel,
+    definition: fn(i64, i64) -> i64,
+}
+
+fn measures() -> Vec<Measure> {
+    let both = |k: Kernels| {
+        let dot = Measure { kernel: k.name, name: "dot", function: k.packed_dots, definition: |q, x| q * x };
+        let distance = Measure { kernel: k.name, name: "distance", function: k.packed_distances, definition: |q, x| (q - x) * (q - x) };
+        [dot, distance]
     };
     kernels().into_iter().flat_map(both).collect()
 }
@@ -62,10 +69,10 @@ fn packed_measures_equal_their_definitions_for_all_widths_small_shapes_misaligne
                         let x = latents(rows, dim, bits, pattern);
                         let bytes = packed(&x, dim, bits, stride, start);
                         let (query, mut out) = (&latents(1, dim + start, 8, 3 - pattern)[start..], vec![-1; rows]);
-                        for (kernel, measure, function, definition) in measures() {
+                        for Measure { kernel, name, function, definition } in measures() {
                             function(query, &bytes[start..], bits, stride, &mut out);
                             if out != measured(query, &x, definition) {
-                                failures.push((kernel, measure, bits, dim, rows, pattern, stride));
+                                failures.push((kernel, name, bits, dim, rows, pattern, stride));
                             }
                         }
                     }
@@ -78,10 +85,10 @@ fn packed_measures_equal_their_definitions_for_all_widths_small_shapes_misaligne
 
 #[test]
 fn rows_without_components_are_nothing_apart() {
-    for (kernel, measure, function, _) in measures() {
+    for Measure { kernel, name, function, .. } in measures() {
         let mut out = [7; 3];
         function(&[], &[], 6, 0, &mut out);
-        assert_eq!(out, [0; 3], "{kernel} {measure}");
+        assert_eq!(out, [0; 3], "{kernel} {name}");
     }
 }
 
@@ -89,11 +96,11 @@ fn rows_without_components_are_nothing_apart() {
 fn the_largest_distance_of_the_longest_latents_does_not_overflow() {
     let x = vec![-128; DIM_MAX];
     let bytes = packed(&x, DIM_MAX, 8, DIM_MAX, 0);
-    for (kernel, measure, function, definition) in measures() {
+    for Measure { kernel, name, function, definition } in measures() {
         for query in [vec![127; DIM_MAX], vec![-128; DIM_MAX]] {
             let mut out = [0];
             function(&query, &bytes, 8, DIM_MAX, &mut out);
-            assert_eq!(out[..], measured(&query, &x, definition), "{kernel} {measure}");
+            assert_eq!(out[..], measured(&query, &x, definition), "{kernel} {name}");
         }
     }
 }
@@ -101,7 +108,7 @@ fn the_largest_distance_of_the_longest_latents_does_not_overflow() {
 #[test]
 fn packed_measures_are_those_recorded_for_every_machine() {
     let (dim, rows) = (1000, 40);
-    for (kernel, measure, function, _) in measures() {
+    for Measure { kernel, name, function, .. } in measures() {
         let of_width = |bits| {
             let (stride, query) = (row_stride_bytes(dim, bits), latents(1, dim, 8, 3));
             let mut out = vec![0; rows];
@@ -109,7 +116,7 @@ fn packed_measures_are_those_recorded_for_every_machine() {
             out.into_iter().map(i32::to_le_bytes)
         };
         // From tests/golden/kernels.py.
-        let expected = if measure == "dot" { 611_296_265 } else { 723_084_047 };
-        assert_eq!(digest((4..=8).flat_map(of_width)), expected, "{kernel} {measure}");
+        let expected = if name == "dot" { 611_296_265 } else { 723_084_047 };
+        assert_eq!(digest((4..=8).flat_map(of_width)), expected, "{kernel} {name}");
     }
 }
