@@ -27,9 +27,11 @@ pub(super) fn is_whole((i, j): (usize, usize), dim: usize) -> bool {
 #[inline(never)]
 pub(super) fn fold_edge(sums: &[[i32; COLUMNS]; ROWS], (i, j): (usize, usize), dim: usize, sign: Sign, gram: &mut [i64]) {
     for (i, sums) in (i..dim).zip(sums) {
-        for column in j.max(i)..dim.min(j + COLUMNS) {
-            let sum = i64::from(sums[column - j]);
-            gram[row_start(i, dim) + column] += if sign == Sign::Subtract { -sum } else { sum };
+        let (row, first, end) = (row_start(i, dim), j.max(i), dim.min(j + COLUMNS));
+        let (out, sums) = (&mut gram[row + first..row + end], &sums[first - j..]);
+        match sign {
+            Sign::Add => out.iter_mut().zip(sums).for_each(|(g, s)| *g += i64::from(*s)),
+            Sign::Subtract => out.iter_mut().zip(sums).for_each(|(g, s)| *g -= i64::from(*s)),
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn emulate(args: &[String]) -> Result<bool> {
     let (places, toolchain) = prepare()?;
     let mut cargo = toolchain.cargo(&places, "test");
     // Optimised dependencies take longer to build than they save here.
-    cargo.args(["--config", "profile.dev.package.'*'.opt-level=0", "--locked", "--package", "wheatear", "--lib"]);
+    cargo.args(["--config", "profile.dev.package.\"*\".opt-level=0", "--locked", "--package", "wheatear", "--lib"]);
     if args.is_empty() {
         cargo.arg("kernel::");
     }
@@ -123,4 +123,29 @@ impl Toolchain {
 fn pkg_config<'a>(cargo: &'a mut Command, root: &Path) -> &'a mut Command {
     let libraries = ["usr/lib/aarch64-linux-gnu/pkgconfig", "usr/share/pkgconfig"].map(|l| root.join(l).display().to_string()).join(":");
     cargo.env("PKG_CONFIG_ALLOW_CROSS", "1").env("PKG_CONFIG_SYSROOT_DIR", root).env("PKG_CONFIG_LIBDIR", libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_told_the_private_compiler_linker_emulator_and_libraries() {
+        let places = Places { root: "/a root".into(), assets: "/a root/target/assets".into() };
+        let cargo = Toolchain::Private("/a root/target/cross/bin".into()).cargo(&places, "test");
+        let told = |name: &str| cargo.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value?.to_str()).unwrap_or_default();
+        assert_eq!(told("RUSTC"), "/a root/target/cross/bin/rustc");
+        assert_eq!(told("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"), "/a root/target/cross/bin/cc");
+        assert_eq!(told("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"), "target/cross/bin/qemu", "cargo splits it at spaces");
+        assert_eq!(told("PKG_CONFIG_SYSROOT_DIR"), "/a root/target/cross/root");
+        assert_eq!(told("CARGO_TARGET_DIR"), "/a root/target/cross/build");
+    }
+
+    #[test]
+    fn rustups_compiler_is_left_to_cargo() {
+        let places = Places { root: "/root".into(), assets: "/root/target/assets".into() };
+        let cargo = Toolchain::Rustup.cargo(&places, "build");
+        assert!(!cargo.get_envs().any(|(key, _)| key == "RUSTC" || key.to_string_lossy().ends_with("_LINKER")));
+        assert_eq!(Toolchain::Rustup.build_folder(&places), Path::new("/root/target"));
+    }
 }
