@@ -143,9 +143,9 @@ mod tests {
 
     #[test]
     fn rustups_compiler_is_left_to_cargo() {
-        let places = Places { root: "/root".into(), assets: "/root/target/assets".into() };
+        let places = Places { root: "/a root".into(), assets: "/a root/target/assets".into() };
         let cargo = Toolchain::Rustup.cargo(&places, "build");
         assert!(!cargo.get_envs().any(|(key, _)| key == "RUSTC" || key.to_string_lossy().ends_with("_LINKER")));
-        assert_eq!(Toolchain::Rustup.build_folder(&places), Path::new("/root/target"));
+        assert_eq!(Toolchain::Rustup.build_folder(&places), Path::new("/a root/target"));
     }
 }
