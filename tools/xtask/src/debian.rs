@@ -40,6 +40,7 @@ pub fn root(places: &Places, packages: &[CrossPackage]) -> Result<PathBuf> {
     let (root, bin) = (cross.join("root"), cross.join("bin"));
     let recipe = format!("{packages:?} {PROGRAMS:?}");
     Steps::new(&cross, 1).run("a compiler for aarch64", &[recipe.as_bytes(), cross.as_os_str().as_encoded_bytes()], |progress| {
+        ensure!(std::env::consts::ARCH == "x86_64", "its programs are for x86-64");
         ensure_release(&fs::read_to_string("/etc/os-release").unwrap_or_default())?;
         progress.note("reading the lists of packages");
         let (debs, apt) = (cross.join("debs"), Apt::configure(&cross.join("apt"))?);
@@ -59,7 +60,6 @@ fn ensure_release(os_release: &str) -> Result<()> {
     let value = |key: &str| os_release.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().trim_matches('"');
     let (system, release) = (value("ID"), value("VERSION_CODENAME"));
     ensure!(system == "debian" && release == RELEASE, "its packages are those of Debian 12, and this is {system} {release}");
-    ensure!(std::env::consts::ARCH == "x86_64", "its programs are for x86-64");
     Ok(())
 }
 
@@ -224,6 +224,7 @@ mod tests {
     #[test]
     fn other_systems_are_told_which_one_is_needed() {
         ensure_release("PRETTY_NAME=\"x\"\nID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
+        assert!(ensure_release("ID=debian\nVERSION_CODENAME=trixie\n").is_err());
         let e = ensure_release("ID=ubuntu\nVERSION_CODENAME=\"noble\"\n").unwrap_err().to_string();
         assert!(e.contains("Debian 12") && e.contains("ubuntu noble"), "{e}");
     }
