@@ -19,6 +19,9 @@ pub struct Pins {
     pub system: Vec<SystemPackage>,
     #[serde(default)]
     program: Vec<Program>,
+    /// What the private root for cross-building is made of.
+    #[serde(default)]
+    pub cross: Vec<CrossPackage>,
 }
 
 /// A package file, known by digest.
@@ -59,6 +62,17 @@ pub struct SystemPackage {
 #[serde(deny_unknown_fields)]
 pub struct Program {
     pub name: String,
+    pub version: String,
+}
+
+/// A Debian package of the private root for cross-building.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossPackage {
+    pub name: String,
+    /// Debian's name of the machine it is for.
+    pub arch: String,
+    /// Versions that will do, as a pattern: security updates replace one by the next.
     pub version: String,
 }
 

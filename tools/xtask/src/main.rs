@@ -7,6 +7,8 @@ mod assets;
 mod bench;
 mod cache;
 mod check;
+mod cross;
+mod debian;
 mod demo;
 mod fetch;
 mod fuzz;
@@ -80,6 +82,18 @@ enum Task {
         #[arg(long)]
         seconds: Option<u64>,
     },
+    /// Build for 64-bit ARM Linux; with arguments, as `cargo build` takes them, else library and tools as for release
+    Cross {
+        /// Arguments of cargo build, for instance `--release --package wheatear-tools`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the tests of the library's kernels for 64-bit ARM Linux under qemu; with arguments, other tests of the library
+    Emulate {
+        /// Arguments of cargo test, for instance `store::pack`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Check licences, bans and sources of the dependencies with cargo-deny
     Deny,
     /// Everything that continuous integration runs
@@ -98,6 +112,8 @@ fn main() -> ExitCode {
         Task::Crash => check::crash(),
         Task::Bench { what } => bench::run(&what).map(|()| true),
         Task::Fuzz { target, runs, seconds } => fuzz::run(&target, fuzz::Budget::of(runs, seconds)),
+        Task::Cross { args } => cross::build(&args).map(|()| true),
+        Task::Emulate { args } => cross::emulate(&args),
         Task::Deny => check::deny().map(|()| true),
         Task::Ci => check::ci().map(|()| true),
     };

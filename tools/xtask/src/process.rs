@@ -68,6 +68,16 @@ pub fn quiet(command: &mut Command, mut tick: impl FnMut()) -> Result<()> {
     Ok(())
 }
 
+/// What `command` writes to its standard output.
+pub fn said(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` ended with {}:\n{}", output.status, last_lines(&String::from_utf8_lossy(&output.stderr), 12));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn last_lines(text: &str, n: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(n)..].join("\n")

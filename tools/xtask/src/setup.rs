@@ -3,9 +3,9 @@
 use crate::assets::{Package, Pins, Places, sha256_file};
 use crate::cache::{Cache, Found};
 use crate::fetch::{ensure_system, fetch};
-use crate::process::{quiet, share_lock};
+use crate::process::quiet;
 use crate::sounds;
-use crate::step::{Progress, Steps, make_folder};
+use crate::step::{Progress, Steps, lock, make_folder};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::fs::{self, File};
@@ -37,17 +37,7 @@ const VOICES: &str = "asterisk-core-sounds-en-wav";
 pub fn run(goal: Goal, offline: bool) -> Result<Places> {
     let places = Places::find()?;
     let pins = Pins::load()?;
-    let lock = File::options()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(places.assets.join(".lock"))
-        .with_context(|| format!("cannot write in {}", places.assets.display()))?;
-    if lock.try_lock().is_err() {
-        eprintln!("another set-up is running: waiting for it");
-        lock.lock().context("cannot lock the assets folder")?;
-    }
-    share_lock(lock);
+    lock(&places.assets)?;
     let models = if goal == Goal::Demo { &MODELS[..1] } else { &MODELS[..] };
     let more_sounds = if goal == Goal::Demo { 0 } else { 2 };
     let mut setup = Setup {

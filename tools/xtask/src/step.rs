@@ -4,9 +4,11 @@
 //! shortened output, another pin or another recipe runs the step again.
 
 use crate::assets::sha256;
+use crate::process::share_lock;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -67,6 +69,18 @@ impl Steps {
 
 fn relative(assets: &Path, file: &Path) -> PathBuf {
     file.strip_prefix(assets).unwrap_or(file).to_path_buf()
+}
+
+/// Lets no other run work in `folder` until this process and the programs it runs have ended; waits for one that does.
+pub fn lock(folder: &Path) -> Result<()> {
+    let file = File::options().read(true).append(true).create(true).open(folder.join(".lock"));
+    let file = file.with_context(|| format!("cannot write in {}", folder.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("another set-up is running: waiting for it");
+        file.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
+    }
+    share_lock(file);
+    Ok(())
 }
 
 /// Calls `each` with every regular file at or under `path`; links are not followed.

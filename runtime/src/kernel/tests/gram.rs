@@ -1,18 +1,7 @@
-//! One table tests every kernel of this machine.
+//! The rank-k update of the Gram matrix against its definition.
 
-use super::scalar::{CHUNK_ROWS_MAX, Sign};
-use super::*;
-
-type GramUpdate = fn(&[i8], usize, Sign, &mut [i64]);
-
-fn gram_kernels() -> Vec<(&'static str, GramUpdate)> {
-    let mut kernels: Vec<(&str, GramUpdate)> = vec![("scalar", scalar::gram_update), ("chosen", gram_update)];
-    #[cfg(target_arch = "x86_64")]
-    if avx2::is_available() {
-        kernels.push(("avx2", avx2::gram_update));
-    }
-    kernels
-}
+use super::kernels;
+use crate::kernel::scalar::{CHUNK_ROWS_MAX, Sign};
 
 /// By its definition.
 fn gram(latents: &[i8], dim: usize) -> Vec<i64> {
@@ -38,16 +27,16 @@ fn gram_equals_the_definition_for_all_small_shapes_misaligned_starts_and_extreme
                 let start = (dim + rows + pattern) % 7;
                 let q = &latents(rows * dim + start, pattern)[start..];
                 let (expected, before) = (gram(q, dim), [-3, i64::MAX >> 9, 5]);
-                for (kernel, update) in gram_kernels() {
+                for kernel in kernels() {
                     let mut g: Vec<i64> = (0..start + expected.len()).map(|k| before[k % 3]).collect();
                     let untouched = g.clone();
-                    update(q, dim, Sign::Add, &mut g[start..]);
+                    (kernel.gram_update)(q, dim, Sign::Add, &mut g[start..]);
                     let sums = g[start..].iter().zip(&untouched[start..]).map(|(g, b)| g - b);
                     if !sums.eq(expected.iter().copied()) {
-                        failures.push((kernel, dim, rows, pattern));
+                        failures.push((kernel.name, dim, rows, pattern));
                     }
-                    update(q, dim, Sign::Subtract, &mut g[start..]);
-                    assert_eq!(g, untouched, "{kernel} {dim} {rows} {pattern}");
+                    (kernel.gram_update)(q, dim, Sign::Subtract, &mut g[start..]);
+                    assert_eq!(g, untouched, "{} {dim} {rows} {pattern}", kernel.name);
                 }
             }
         }
@@ -59,10 +48,10 @@ fn gram_equals_the_definition_for_all_small_shapes_misaligned_starts_and_extreme
 fn gram_crosses_tile_borders() {
     for dim in [255, 256, 257, 515] {
         let q = latents(5 * dim, 2);
-        for (kernel, update) in gram_kernels() {
+        for kernel in kernels() {
             let mut g = vec![0; dim * (dim + 1) / 2];
-            update(&q, dim, Sign::Add, &mut g);
-            assert!(g == gram(&q, dim), "{kernel} {dim}");
+            (kernel.gram_update)(&q, dim, Sign::Add, &mut g);
+            assert!(g == gram(&q, dim), "{} {dim}", kernel.name);
         }
     }
 }
@@ -70,9 +59,9 @@ fn gram_crosses_tile_borders() {
 #[test]
 fn the_largest_chunk_does_not_overflow_i32() {
     let q = vec![-127i8; CHUNK_ROWS_MAX * 2];
-    for (kernel, update) in gram_kernels() {
+    for kernel in kernels() {
         let mut g = vec![0; 3];
-        update(&q, 2, Sign::Add, &mut g);
-        assert_eq!(g, [16_129 * CHUNK_ROWS_MAX as i64; 3], "{kernel}");
+        (kernel.gram_update)(&q, 2, Sign::Add, &mut g);
+        assert_eq!(g, [16_129 * CHUNK_ROWS_MAX as i64; 3], "{}", kernel.name);
     }
 }
