@@ -1,5 +1,5 @@
 //! Heads: what classifies an embedding. `ncm`, `slda` and `ridge` are solved from a block's statistics and are all linear
-//! in the embedding ([`LinearHead`]); `naive` is plain softmax SGD, kept for contrast.
+//! in the embedding ([`LinearHead`]); `softmax` is trained over replay; `naive` is plain softmax SGD, kept for contrast.
 
 pub mod evidence;
 mod linear;
@@ -8,6 +8,8 @@ pub mod naive;
 pub mod ncm;
 pub mod ridge;
 pub mod slda;
+pub mod softmax;
+mod softmax_update;
 pub mod temperature;
 
 pub use evidence::{Counted, Evidence, LeaveOneOut};
@@ -19,7 +21,7 @@ use crate::{ErrorKind, Result};
 
 /// A classifier of embeddings.
 pub trait Head {
-    /// What kind it is: `ncm`, `slda`, `ridge`, `naive`.
+    /// What kind it is: `ncm`, `slda`, `ridge`, `softmax`, `naive`.
     fn name(&self) -> &str;
 
     /// The classes in canonical order.

@@ -6,12 +6,14 @@ use std::time::Instant;
 use serde::Serialize;
 use wheatear::Result;
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
+use wheatear::head::softmax::{Exemplar, SoftmaxConfig, SoftmaxHead};
 use wheatear::head::{Counted, Head, Moments, SolvedHead, argmax, softmax};
 use wheatear::learn::ClassName;
 
 use super::data::Data;
-use super::latents::{Latents, Statistics};
+use super::latents::{Latents, Statistics, Width};
 use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
+use super::reservoir::{Replay, Reservoir};
 use super::split::{Split, Stream, generator, shuffle};
 
 /// Which head to run, with what it needs to know.
@@ -23,6 +25,8 @@ pub enum Candidate {
     Evidence(SolvedHead),
     /// Softmax SGD with this learning rate.
     Naive(f64),
+    /// Trained over this much replay.
+    Softmax(Replay),
 }
 
 /// Rows of a class that judge a head by evidence.
@@ -37,6 +41,7 @@ impl Candidate {
             Candidate::Evidence(SolvedHead::Ridge) => "ridge-loo",
             Candidate::Evidence(head) => head.name(),
             Candidate::Naive(_) => "naive",
+            Candidate::Softmax(_) => "softmax",
         }
     }
 }
@@ -79,7 +84,7 @@ pub struct Outcome {
 /// As the learner.
 pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
     let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
-    let mut learner = Learner::new(candidate, data, latents)?;
+    let mut learner = Learner::new(candidate, data, split, latents)?;
     let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
     let mut confidence = Vec::new();
     for (t, chunks) in stream.chunks.iter().enumerate() {
@@ -100,7 +105,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
 
     let mut mixed = split.train.clone();
     shuffle(&mut mixed, &mut generator(split.seed, 1 << 32 | u64::from(split.fold)));
-    let mut joint = Learner::new(candidate, data, latents)?;
+    let mut joint = Learner::new(candidate, data, split, latents)?;
     let chunk_rows = stream.chunks.iter().flatten().map(Vec::len).max().unwrap_or(1);
     for chunk in mixed.chunks(chunk_rows) {
         joint.learn(data, latents, chunk)?;
@@ -148,15 +153,27 @@ enum Learner {
     /// With the rows that it learned.
     Evidence(SolvedHead, Statistics, Vec<usize>),
     Naive(NaiveHead),
+    /// With the rows that replay holds, and all rows as it would hold them.
+    Softmax(Box<SoftmaxHead>, Reservoir, Latents),
 }
 
 impl Learner {
-    fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
+    fn new(candidate: Candidate, data: &Data, split: &Split, latents: &Latents) -> Result<Learner> {
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
             Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
+            }
+            Candidate::Softmax(replay) => {
+                let held = Latents::new(data, &split.train, Width::Bits(replay.bits))?;
+                let purpose = 2 << 32 | u64::from(split.fold);
+                let reservoir = Reservoir::new(replay, data.names.len(), generator(split.seed, purpose));
+                let classes = data.names.len() as u32;
+                let rows_max = (replay.per_class * classes).saturating_add(split.train.len() as u32);
+                let seed = split.seed << 32 | u64::from(split.fold);
+                let config = SoftmaxConfig { classes_max: classes, rows_max, seed, ..SoftmaxConfig::default() };
+                Learner::Softmax(Box::new(SoftmaxHead::new(held.scale(), config)?), reservoir, held)
             }
         })
     }
@@ -173,6 +190,18 @@ impl Learner {
                 let labels: Vec<ClassName> = chunk.iter().map(|i| data.names[data.y[*i]].clone()).collect();
                 head.learn_chunk(&rows, &labels)
             }
+            Learner::Softmax(head, reservoir, held) => {
+                let exemplars = |reservoir: &Reservoir, held_out: bool| {
+                    let wanted = reservoir.held().iter().filter(|h| h.held_out == held_out);
+                    wanted.map(|h| Ok(Exemplar { latent: held.steps(h.row)?, class: &data.names[h.class] })).collect::<Result<Vec<_>>>()
+                };
+                let replay = exemplars(reservoir, false)?;
+                let fresh: Vec<usize> = chunk.iter().copied().filter(|i| reservoir.push(*i, data.y[*i])).collect();
+                let rows: Vec<f32> = fresh.iter().flat_map(|i| &latents.values[i * data.dim..(i + 1) * data.dim]).copied().collect();
+                let labels: Vec<ClassName> = fresh.iter().map(|i| data.names[data.y[*i]].clone()).collect();
+                head.learn(&rows, &labels, &replay)?;
+                head.calibrate(&exemplars(reservoir, true)?)
+            }
         }
     }
 
@@ -184,6 +213,7 @@ impl Learner {
                 Box::new(head.solve_by_evidence(&moments, &judges(&moments, data, latents, learned)?)?)
             }
             Learner::Naive(head) => Box::new(head.clone()),
+            Learner::Softmax(head, ..) => Box::new(SoftmaxHead::clone(head)),
         })
     }
 }

@@ -126,6 +126,11 @@ impl Latents {
         Ok(Latents { scale, rows, values, clip_rate: clipped as f64 / data.x.len() as f64 })
     }
 
+    /// Value of one step \[D\].
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
     /// Row `i` in steps of 8 bits or fewer.
     ///
     /// # Errors

@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use wheatear::head::softmax::SoftmaxConfig;
 
 use super::evaluate::{Candidate, Outcome};
 use super::latents::Width;
 use super::metrics::{Difference, Spread, mean, paired_difference, spread};
+use super::reservoir::Replay;
 
 /// Everything an evaluation found.
 pub struct Results {
@@ -46,6 +48,10 @@ pub struct Settings {
     pub scale_source: &'static str,
     /// Learning rates of the naive head with their accuracies.
     pub naive_rates: Vec<(f64, f64)>,
+    /// Replay of the softmax head, where that was run.
+    pub replay: Option<Replay>,
+    /// How it learns.
+    pub softmax: Option<SoftmaxConfig>,
     /// Test rows for each training row, for the corrected interval.
     pub test_over_train: f64,
 }
