@@ -119,11 +119,9 @@ impl SoftmaxHead {
         if !(0.0..1.0).contains(&c.smoothing) {
             return Err(bad("smoothing").expected("0 to below 1").found(c.smoothing));
         }
-        if [c.steps, c.batch_rows, c.classes_max, c.rows_max].contains(&0) {
-            return Err(bad("steps, batch_rows, classes_max, rows_max").expected("1 or more"));
-        }
         let (n, dim) = (c.classes_max as usize, scale.len());
-        let update = Update::new(&config, dim).ok_or_else(|| bad("classes_max, batch_rows").expected("buffers of at most 4 GiB"))?;
+        let counts = || bad("steps, batch_rows, classes_max, rows_max").expected("1 or more, and no buffer beyond 4 GiB");
+        let update = Update::new(&config, dim).ok_or_else(counts)?;
         Ok(SoftmaxHead {
             config,
             scale: scale.to_vec(),
@@ -168,17 +166,9 @@ impl SoftmaxHead {
                 centred(mean.iter().copied(), &self.centre, &mut w[..dim]);
             }
         }
-        self.update.begin(&self.classes, &self.weights, (labels, replay), self.config.seed, self.updates);
-        for step in 0..self.config.steps {
-            let value = |row: usize, out: &mut [f32]| match row.checked_sub(labels.len()) {
-                None => centred(rows[row * dim..][..dim].iter().copied(), &self.centre, out),
-                Some(held) => {
-                    let steps = replay[held].latent.iter().zip(&self.scale);
-                    centred(steps.map(|(q, s)| f32::from(*q) * s), &self.centre, out);
-                }
-            };
-            self.update.draw(&self.config, step, value);
-            self.update.adamw_step(&self.config, step, &self.counts, &mut self.weights);
+        // One class alone leaves nothing to tell apart.
+        if self.classes.len() > 1 {
+            self.train(rows, labels, replay);
         }
         for (offset, w) in self.offsets.iter_mut().zip(self.weights.chunks_exact(dim + 1)) {
             *offset = dot(&w[..dim], &self.centre);
@@ -215,12 +205,27 @@ impl SoftmaxHead {
         Ok(())
     }
 
+    fn train(&mut self, rows: &[f32], labels: &[ClassName], replay: &[Exemplar<'_>]) {
+        let dim = self.scale.len();
+        self.update.begin(&self.classes, &self.weights, (labels, replay), self.config.seed, self.updates);
+        for step in 0..self.config.steps {
+            let value = |row: usize, out: &mut [f32]| match row.checked_sub(labels.len()) {
+                None => centred(rows[row * dim..][..dim].iter().copied(), &self.centre, out),
+                Some(held) => {
+                    let steps = replay[held].latent.iter().zip(&self.scale);
+                    centred(steps.map(|(q, s)| f32::from(*q) * s), &self.centre, out);
+                }
+            };
+            self.update.draw(&self.config, step, value);
+            self.update.adamw_step(&self.config, step, &self.counts, &mut self.weights);
+        }
+    }
+
     fn check(&self, rows: &[f32], labels: &[ClassName], replay: &[Exemplar<'_>]) -> Result<()> {
         let dim = self.scale.len();
         if Some(rows.len()) != labels.len().checked_mul(dim) {
-            return Err(Error::new(ErrorKind::Input, "rows and labels do not fit together")
-                .expected(format!("{} x {dim} components", labels.len()))
-                .found(rows.len()));
+            let error = Error::new(ErrorKind::Input, "rows and labels do not fit together").found(rows.len());
+            return Err(error.expected(format!("{} x {dim} components", labels.len())));
         }
         if let Some(i) = rows.iter().position(|x| !(0.0..=COMPONENT_MAX).contains(&x.abs())) {
             return Err(Error::new(ErrorKind::Input, "a component cannot be learned").at(format!("row {}", i / dim)).found(rows[i]));
@@ -244,12 +249,9 @@ impl SoftmaxHead {
     }
 
     fn check_latents(&self, rows: &[Exemplar<'_>]) -> Result<()> {
-        match rows.iter().find(|e| e.latent.len() != self.scale.len()) {
-            Some(bad) => {
-                Err(Error::new(ErrorKind::Input, "a replayed latent has another length").expected(self.scale.len()).found(bad.latent.len()))
-            }
-            None => Ok(()),
-        }
+        let error =
+            |found: usize| Error::new(ErrorKind::Input, "a replayed latent has another length").expected(self.scale.len()).found(found);
+        rows.iter().map(|e| e.latent.len()).find(|len| *len != self.scale.len()).map_or(Ok(()), |len| Err(error(len)))
     }
 
     /// Makes room for a class, within what was reserved.

@@ -38,9 +38,12 @@ pub(super) struct Update {
 }
 
 impl Update {
-    /// Buffers for embeddings of `dim` components; none when one would be too large.
+    /// Buffers for embeddings of `dim` components; none when one would be too large or empty.
     pub fn new(config: &SoftmaxConfig, dim: usize) -> Option<Update> {
         let (classes, rows) = (config.classes_max as usize, config.batch_rows as usize);
+        if [config.steps, config.batch_rows, config.classes_max, config.rows_max].contains(&0) {
+            return None;
+        }
         let zeros = |n: usize, m: usize| n.checked_mul(m).filter(|len| *len <= BUFFER_MAX).map(|len| vec![0.0; len]);
         Some(Update {
             before: zeros(classes, dim + 1)?,
