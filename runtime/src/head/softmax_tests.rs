@@ -76,14 +76,15 @@ fn the_same_seed_gives_the_same_weights_to_the_bit_and_another_seed_others() {
 }
 
 #[test]
-fn a_class_with_one_row_is_heard_beside_one_with_many() {
+fn one_row_weighs_as_much_as_many_of_another_class() {
     let mut head = taught(SoftmaxConfig { rows_max: 200, ..small() });
     let wren = class("wren");
     let many = vec![Exemplar { latent: &[6, 2, 1, 0], class: &wren }; 150];
-    // The row of the robin is near the many wrens.
-    let odd = [2.5, 1.5, 0.5, 0.0];
-    (0..5).for_each(|_| head.learn(&odd, &[class("robin")], &many).unwrap());
-    assert_eq!((named(&head, &odd), named(&head, &WREN)), ("robin".into(), "wren".into()));
+    // What is taught as a robin is what the wrens are.
+    (0..5).for_each(|_| head.learn(&WREN, &[class("robin")], &many).unwrap());
+    let mut z = [0.0; 2];
+    head.scores(&WREN, &mut z);
+    assert!((z[0] - z[1]).abs() < 1.0, "{z:?}");
 }
 
 #[test]
@@ -168,6 +169,9 @@ fn settings_that_cannot_work_are_refused_by_name() {
 
 #[test]
 fn rows_of_zeros_and_the_largest_values_leave_the_scores_finite() {
+    let mut zeros = head(small());
+    zeros.learn(&[0.0; 2 * DIM], &[class("wren"), class("jay")], &[]).unwrap();
+    named(&zeros, &[0.0; DIM]);
     let mut head = taught(small());
     let largest = [COMPONENT_MAX, -COMPONENT_MAX, COMPONENT_MAX, 0.0];
     head.learn(&[[0.0; DIM], largest].concat(), &[class("wren"), class("jay")], &[]).unwrap();

@@ -143,6 +143,13 @@ pub fn final_predictions(heads: &[SolvedHead], data: &Data, split: &Split, strea
     heads.iter().map(|head| Ok(predict(&head.solve(&moments)?, data, &split.test, latents).0)).collect()
 }
 
+/// How the softmax head learns in one run.
+pub fn softmax_config(replay: Replay, data: &Data, split: &Split) -> SoftmaxConfig {
+    let classes_max = data.names.len() as u32;
+    let rows_max = replay.per_class.saturating_mul(classes_max).saturating_add(split.train.len() as u32);
+    SoftmaxConfig { classes_max, rows_max, seed: split.seed << 32 | u64::from(split.fold), ..SoftmaxConfig::default() }
+}
+
 /// Mean accuracy of a candidate over splits, for choosing among candidates.
 pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
     mean(outcomes.iter().map(|o| o.accuracy)).unwrap_or(f64::NAN)
@@ -169,10 +176,7 @@ impl Learner {
                 let held = Latents::new(data, &split.train, Width::Bits(replay.bits))?;
                 let purpose = 2 << 32 | u64::from(split.fold);
                 let reservoir = Reservoir::new(replay, data.names.len(), generator(split.seed, purpose));
-                let classes = data.names.len() as u32;
-                let rows_max = (replay.per_class * classes).saturating_add(split.train.len() as u32);
-                let seed = split.seed << 32 | u64::from(split.fold);
-                let config = SoftmaxConfig { classes_max: classes, rows_max, seed, ..SoftmaxConfig::default() };
+                let config = softmax_config(replay, data, split);
                 Learner::Softmax(Box::new(SoftmaxHead::new(held.scale(), config)?), reservoir, held)
             }
         })

@@ -50,7 +50,7 @@ pub struct Settings {
     pub naive_rates: Vec<(f64, f64)>,
     /// Replay of the softmax head, where that was run.
     pub replay: Option<Replay>,
-    /// How it learns.
+    /// How it learns in the first run; the others have other seeds.
     pub softmax: Option<SoftmaxConfig>,
     /// Test rows for each training row, for the corrected interval.
     pub test_over_train: f64,

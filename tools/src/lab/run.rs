@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use faer::Mat;
 use wheatear::head::SolvedHead;
-use wheatear::head::softmax::SoftmaxConfig;
 use wheatear::{Error, Result};
 
 use super::data::Data;
@@ -177,7 +176,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         scale_source: set.scale_source(),
         naive_rates: rates,
         replay: candidates.contains(&Candidate::Softmax(replay)).then_some(replay),
-        softmax: candidates.contains(&Candidate::Softmax(replay)).then(SoftmaxConfig::default),
+        softmax: candidates.contains(&Candidate::Softmax(replay)).then(|| evaluate::softmax_config(replay, data, &splits[0])),
         test_over_train: set.test_over_train(),
     };
     Ok(Results {
