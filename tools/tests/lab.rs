@@ -76,6 +76,29 @@ fn solved_heads_forget_nothing_naive_sgd_does_and_the_files_are_written() {
 }
 
 #[test]
+fn the_softmax_head_gains_by_replay_repeats_itself_and_says_how_it_was_run() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let run = |args: &[&str]| -> Value {
+        let common = ["--head", "softmax", "--folds", "2", "--seeds", "1", "--splits", "s.json", "--json"];
+        let out = lab(folder.path(), &[&common[..], args].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<Value>(&out.stdout).unwrap()[0].clone()
+    };
+    let accuracy = |v: &Value| v["accuracy"]["mean"].as_f64().unwrap();
+    let ten = run(&[]);
+    assert_eq!(ten["settings"]["replay"], serde_json::json!({ "per_class": 10, "bits": 8, "held_out_every": 8 }));
+    assert_eq!(ten["settings"]["softmax"]["steps"], 32);
+    let again = run(&["--replay-per-class", "10", "--replay-bits", "8", "--held-out-every", "8"]);
+    assert_eq!((&again["accuracy"], &again["ece"]), (&ten["accuracy"], &ten["ece"]));
+    let one = run(&["--replay-per-class", "1", "--replay-bits", "4", "--held-out-every", "0"]);
+    assert!(accuracy(&ten) > accuracy(&one) + 0.05, "{} {}", accuracy(&ten), accuracy(&one));
+    for wrong in [["--replay-bits", "3"], ["--replay-bits", "9"], ["--replay-per-class", "0"]] {
+        assert_eq!(lab(folder.path(), &wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn sixteen_bits_and_eight_agree_and_unknown_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("clips.npz"));

@@ -1,5 +1,6 @@
 //! Heads: what classifies an embedding. `ncm`, `slda` and `ridge` are solved from a block's statistics and are all linear
-//! in the embedding ([`LinearHead`]); `auto` pools them by evidence; `naive` is plain softmax SGD, kept for contrast.
+//! in the embedding ([`LinearHead`]); `auto` pools them by evidence; `softmax` is trained over replay; `naive` is plain softmax SGD,
+//! kept for contrast.
 
 pub mod auto;
 pub mod doubt;
@@ -13,6 +14,8 @@ pub mod ncm;
 pub mod pool;
 pub mod ridge;
 pub mod slda;
+pub mod softmax;
+mod softmax_update;
 pub mod temperature;
 pub mod unknown;
 
@@ -28,7 +31,7 @@ use crate::learn::ClassName;
 
 /// A classifier of embeddings.
 pub trait Head {
-    /// What kind it is: `ncm`, `slda`, `ridge`, `naive`.
+    /// What kind it is: `ncm`, `slda`, `ridge`, `softmax`, `naive`.
     fn name(&self) -> &str;
 
     /// The classes in canonical order.

@@ -7,13 +7,15 @@ use serde::Serialize;
 use wheatear::Result;
 use wheatear::head::auto::Member;
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
+use wheatear::head::softmax::{Exemplar, SoftmaxConfig, SoftmaxHead};
 use wheatear::head::{Counted, Head, HeadKind, Moments, SolvedHead, argmax, judges, softmax};
 use wheatear::learn::ClassName;
 use wheatear::learner::{self, Guard, LabelledRow, Served};
 
 use super::data::Data;
-use super::latents::{Latents, Statistics};
+use super::latents::{Latents, Statistics, Width};
 use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
+use super::reservoir::{Replay, Reservoir};
 use super::split::{Split, Stream, generator, shuffle};
 
 /// Which head to run, with what it needs to know.
@@ -27,6 +29,8 @@ pub enum Candidate {
     Auto(Guard),
     /// Softmax SGD with this learning rate.
     Naive(f64),
+    /// Trained over this much replay.
+    Softmax(Replay),
 }
 
 impl Candidate {
@@ -40,6 +44,7 @@ impl Candidate {
             Candidate::Auto(Guard::On) => "auto",
             Candidate::Auto(Guard::Off) => "auto-unguarded",
             Candidate::Naive(_) => "naive",
+            Candidate::Softmax(_) => "softmax",
         }
     }
 }
@@ -103,7 +108,7 @@ pub struct Outcome {
 /// As the learner.
 pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
     let truth: Vec<usize> = split.test.iter().map(|i| data.truth[*i]).collect();
-    let mut learner = Learner::new(candidate, data, latents)?;
+    let mut learner = Learner::new(candidate, data, split, latents)?;
     let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
     let (mut confidence, mut members, mut doubted) = (Vec::new(), Vec::new(), None);
     for (t, chunks) in stream.chunks.iter().enumerate() {
@@ -126,7 +131,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
 
     let mut mixed = split.train.clone();
     shuffle(&mut mixed, &mut generator(split.seed, 1 << 32 | u64::from(split.fold)));
-    let mut joint = Learner::new(candidate, data, latents)?;
+    let mut joint = Learner::new(candidate, data, split, latents)?;
     let chunk_rows = stream.chunks.iter().flatten().map(Vec::len).max().unwrap_or(1);
     for chunk in mixed.chunks(chunk_rows) {
         joint.learn(data, latents, chunk)?;
@@ -168,6 +173,13 @@ pub fn final_predictions(heads: &[SolvedHead], data: &Data, split: &Split, strea
     heads.iter().map(|head| Ok(predict(&head.solve(&moments)?, data, &split.test, latents).0)).collect()
 }
 
+/// How the softmax head learns in one run.
+pub fn softmax_config(replay: Replay, data: &Data, split: &Split) -> SoftmaxConfig {
+    let classes_max = data.names.len() as u32;
+    let rows_max = replay.per_class.saturating_mul(classes_max).saturating_add(split.train.len() as u32);
+    SoftmaxConfig { classes_max, rows_max, seed: split.seed << 32 | u64::from(split.fold), ..SoftmaxConfig::default() }
+}
+
 /// Mean accuracy of a candidate over splits, for choosing among candidates.
 pub fn mean_accuracy(outcomes: &[Outcome]) -> f64 {
     mean(outcomes.iter().map(|o| o.accuracy)).unwrap_or(f64::NAN)
@@ -179,16 +191,25 @@ enum Learner {
     Evidence(SolvedHead, Statistics, Vec<usize>),
     Auto(Guard, Statistics, Vec<usize>),
     Naive(NaiveHead),
+    /// With the rows that replay holds, and all rows as it would hold them.
+    Softmax(Box<SoftmaxHead>, Reservoir, Latents),
 }
 
 impl Learner {
-    fn new(candidate: Candidate, data: &Data, latents: &Latents) -> Result<Learner> {
+    fn new(candidate: Candidate, data: &Data, split: &Split, latents: &Latents) -> Result<Learner> {
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
             Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Auto(guard) => Learner::Auto(guard, latents.statistics(data.names.len())?, Vec::new()),
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
+            }
+            Candidate::Softmax(replay) => {
+                let held = Latents::new(data, &split.train, Width::Bits(replay.bits))?;
+                let purpose = 2 << 32 | u64::from(split.fold);
+                let reservoir = Reservoir::new(replay, data.names.len(), generator(split.seed, purpose));
+                let config = softmax_config(replay, data, split);
+                Learner::Softmax(Box::new(SoftmaxHead::new(held.scale(), config)?), reservoir, held)
             }
         })
     }
@@ -204,6 +225,18 @@ impl Learner {
                 let rows: Vec<f32> = chunk.iter().flat_map(|i| &latents.values[i * data.dim..(i + 1) * data.dim]).copied().collect();
                 let labels: Vec<ClassName> = chunk.iter().map(|i| data.names[data.y[*i]].clone()).collect();
                 head.learn_chunk(&rows, &labels)
+            }
+            Learner::Softmax(head, reservoir, held) => {
+                let exemplars = |reservoir: &Reservoir, held_out: bool| {
+                    let wanted = reservoir.held().iter().filter(|h| h.held_out == held_out);
+                    wanted.map(|h| Ok(Exemplar { latent: held.steps(h.row)?, class: &data.names[h.class] })).collect::<Result<Vec<_>>>()
+                };
+                let replay = exemplars(reservoir, false)?;
+                let fresh: Vec<usize> = chunk.iter().copied().filter(|i| reservoir.push(*i, data.y[*i])).collect();
+                let rows: Vec<f32> = fresh.iter().flat_map(|i| &latents.values[i * data.dim..(i + 1) * data.dim]).copied().collect();
+                let labels: Vec<ClassName> = fresh.iter().map(|i| data.names[data.y[*i]].clone()).collect();
+                head.learn(&rows, &labels, &replay)?;
+                head.calibrate(&exemplars(reservoir, true)?)
             }
         }
     }
@@ -232,6 +265,7 @@ impl Learner {
                 Answering { head: Box::new(served.head), members: served.members, doubted: (*guard == Guard::On).then_some(doubted) }
             }
             Learner::Naive(head) => plain(Box::new(head.clone())),
+            Learner::Softmax(head, ..) => plain(Box::new(SoftmaxHead::clone(head))),
         })
     }
 }

@@ -9,6 +9,7 @@ mod metrics;
 mod offline;
 mod plot;
 mod report;
+mod reservoir;
 mod results;
 mod run;
 mod split;

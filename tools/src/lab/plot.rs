@@ -28,6 +28,7 @@ fn colour(head: &str) -> RGBColor {
         "naive" => RGBColor(222, 96, 32),
         "ncm" => RGBColor(24, 160, 112),
         "slda" => RGBColor(44, 132, 219),
+        "softmax" => RGBColor(196, 156, 20),
         _ => RGBColor(178, 108, 200),
     }
 }

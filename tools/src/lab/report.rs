@@ -147,6 +147,10 @@ fn settings(out: &mut String, results: &Results) {
         ("ridge", format!("lambda {} of the mean diagonal, class-balanced targets", wheatear::head::ridge::LAMBDA)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    if let Some(r) = s.replay {
+        let text = format!("replay of {} rows a class, {} bits; one row in {} judges (0: none)", r.per_class, r.bits, r.held_out_every);
+        rows.push(("softmax", text));
+    }
     let tried: Vec<String> = s.naive_rates.iter().map(|(rate, a)| format!("{rate}: {a:.3}")).collect();
     match tried.len() {
         0 => {}

@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use wheatear::head::softmax::SoftmaxConfig;
 
 use super::evaluate::{Candidate, Doubted, Outcome};
 use super::latents::Width;
 use super::metrics::{Difference, Spread, ece, mean, paired_difference, spread};
+use super::reservoir::Replay;
 
 /// Everything an evaluation found.
 pub struct Results {
@@ -48,6 +50,10 @@ pub struct Settings {
     pub scale_source: &'static str,
     /// Learning rates of the naive head with their accuracies.
     pub naive_rates: Vec<(f64, f64)>,
+    /// Replay of the softmax head, where that was run.
+    pub replay: Option<Replay>,
+    /// How it learns in the first run; the others have other seeds.
+    pub softmax: Option<SoftmaxConfig>,
     /// Test rows for each training row, for the corrected interval.
     pub test_over_train: f64,
 }

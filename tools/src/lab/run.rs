@@ -11,6 +11,7 @@ use wheatear::{Error, Result};
 use super::data::Data;
 use super::evaluate::{self, Candidate, Outcome};
 use super::latents::{Latents, Width};
+use super::reservoir::Replay;
 use super::results::{Results, Settings};
 use super::split::{Split, generator};
 use super::{Set, SetArgs, do_all, metrics, offline, plot, report};
@@ -32,6 +33,15 @@ pub struct RunArgs {
     /// Share of the recordings that are taught with a wrong label, 0 to 0.9; what is tested is labelled right
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     label_noise: f64,
+    /// Rows of replay for each class of the set, for the softmax head
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    replay_per_class: u32,
+    /// Bits of a component of a replayed row
+    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(4..=8))]
+    replay_bits: u8,
+    /// One row in this many of a class judges the softmax head and is never trained on; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    held_out_every: u32,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -57,6 +67,8 @@ enum HeadName {
     Auto,
     /// The same, every label believed
     AutoUnguarded,
+    /// A cosine classifier trained over replay
+    Softmax,
 }
 
 /// Learning rates tried for the naive head, from Adam's usual one upwards. Below, the steps are too small to learn anything:
@@ -109,6 +121,7 @@ enum Done {
 
 fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
     let Set { data, splits, streams } = set;
+    let replay = Replay { per_class: args.replay_per_class, bits: args.replay_bits, held_out_every: args.held_out_every };
     let mut candidates = Vec::new();
     for (i, head) in args.head.iter().enumerate() {
         if args.head[..i].contains(head) {
@@ -126,6 +139,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::RidgeLoo => candidates.push(Candidate::Evidence(SolvedHead::Ridge)),
             HeadName::Auto => candidates.push(Candidate::Auto(Guard::On)),
             HeadName::AutoUnguarded => candidates.push(Candidate::Auto(Guard::Off)),
+            HeadName::Softmax => candidates.push(Candidate::Softmax(replay)),
         }
     }
     let mut jobs: Vec<Job> = (0..splits.len()).map(|split| Job { split, candidate: None }).collect();
@@ -163,7 +177,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         .iter()
         .filter_map(|(c, runs)| match c {
             Candidate::Naive(rate) => Some((*rate, evaluate::mean_accuracy(runs))),
-            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto(_) => None,
+            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto(_) | Candidate::Softmax(_) => None,
         })
         .collect();
     let best = rates.iter().fold(None, |best: Option<(f64, f64)>, r| if best.is_none_or(|b| r.1 > b.1) { Some(*r) } else { best });
@@ -178,6 +192,8 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         runs: splits.len(),
         scale_source: set.scale_source(),
         naive_rates: rates,
+        replay: candidates.contains(&Candidate::Softmax(replay)).then_some(replay),
+        softmax: candidates.contains(&Candidate::Softmax(replay)).then(|| evaluate::softmax_config(replay, data, &splits[0])),
         test_over_train: set.test_over_train(),
     };
     Ok(Results {
