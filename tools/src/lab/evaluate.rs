@@ -66,6 +66,8 @@ pub struct Outcome {
     pub ece: f64,
     /// Seconds of learning: updates, and for a solved head one solve a task.
     pub learn_s: f64,
+    /// Seconds of these that made heads, one a task.
+    pub head_s: f64,
     /// Rows learned.
     pub rows: usize,
     /// `confusion[true][predicted]` after the whole stream, rows of the test.
@@ -80,14 +82,17 @@ pub struct Outcome {
 pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
     let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
     let mut learner = Learner::new(candidate, data, latents)?;
-    let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
+    let (mut matrix, mut curve, mut predicted) = (Matrix::new(), Vec::new(), Vec::new());
+    let (mut learn_s, mut head_s) = (0.0, 0.0);
     let mut confidence = Vec::new();
     for (t, chunks) in stream.chunks.iter().enumerate() {
         let start = Instant::now();
         for chunk in chunks {
             learner.learn(data, latents, chunk)?;
         }
+        let learned = Instant::now();
         let head = learner.head(data, latents)?;
+        head_s += learned.elapsed().as_secs_f64();
         learn_s += start.elapsed().as_secs_f64();
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
         (predicted, confidence) = predict(head.as_ref(), data, &split.test, latents);
@@ -119,6 +124,7 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         joint,
         ece: ece(confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t))),
         learn_s,
+        head_s,
         rows: split.train.len(),
         confusion,
     })
