@@ -1,6 +1,7 @@
 """Solving of streaming LDA, which the peers that collect its statistics by row and by chunk have in common."""
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
 SHRINKAGE = 0.1
 
@@ -16,7 +17,7 @@ def solve(scatter, means, counts):
     sigma = scatter.astype(np.float64) / max(1.0, counts.sum() - seen.sum())
     sigma *= 1 - SHRINKAGE
     sigma[np.diag_indices(dim)] += SHRINKAGE / (1 - SHRINKAGE) * np.trace(sigma) / dim
-    weights = np.linalg.solve(sigma, known.T)
+    _, weights, _ = dposv(sigma, known.T)
     bias = -0.5 * np.einsum("cd,dc->c", known, weights)
     classes = np.flatnonzero(seen)
     return lambda x: classes[(x @ weights + bias).argmax(1)]

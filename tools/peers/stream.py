@@ -160,15 +160,6 @@ def one_run(make, data, split, quantised):
     return Run(mean_class_accuracy(np.asarray(predicted), data.y[split.test]), learn_s, head_s, predict_s)
 
 
-def peak_rss_bytes():
-    """Peak resident size of this process, 0 where the system does not say."""
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
-
-
 def main(makers, about, note=""):
     """Runs a peer: `makers` are its settings, each with a maker of learners; the most accurate on the tested rows is kept."""
     parser = argparse.ArgumentParser(description=about)
@@ -198,7 +189,6 @@ def main(makers, about, note=""):
         "rows_per_s": learned / sum(run.learn_s for run in runs),
         "update_rows_per_s": learned / sum(run.learn_s - run.head_s for run in runs),
         "predict_rows_per_s": tested / sum(run.predict_s for run in runs),
-        "peak_rss_bytes": peak_rss_bytes(),
         "note": note + (f"; the best on the tested rows of {all_tried}" if len(tried) > 1 else ""),
     }
     pathlib.Path(args.out).write_text(json.dumps(figures) + "\n", encoding="utf-8")

@@ -68,7 +68,8 @@ pub fn quiet(command: &mut Command, mut tick: impl FnMut()) -> Result<()> {
     Ok(())
 }
 
-fn last_lines(text: &str, n: usize) -> String {
+/// The last `n` lines of `text` that say something.
+pub fn last_lines(text: &str, n: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(n)..].join("\n")
 }
