@@ -25,7 +25,7 @@ import stream  # noqa: E402
 from replay import Replay  # noqa: E402
 
 STEPS = (16, 64)
-RATES = (0.0003, 0.001, 0.003)
+RATES = (0.001, 0.003, 0.01)
 
 
 def linear(dim, classes):

@@ -7,7 +7,7 @@ wrote, teaches a learner, and writes what it scored and took. A learner is an ob
     learn(rows)             one chunk of prepared rows
     head()                  called once a task: a function from embeddings [k, D] to classes [k]
 
-`learn` and `head` are timed, predictions are not. Only what the stream has brought may be kept by a learner. Accuracy is
+`learn` and `head` make the speed, predictions do not. Only what the stream has brought may be kept by a learner. Accuracy is
 the mean over the tested classes of each class's accuracy after the whole stream, as tools/src/lab/metrics.rs defines it.
 """
 
@@ -51,12 +51,13 @@ class Split:
 
 @dataclass
 class Run:
-    """What one run scored, and its seconds: `learn_s` includes `head_s`."""
+    """What one run scored, and its seconds by the clock and of the processor; learning includes the making of heads."""
 
     accuracy: float
-    learn_s: float
-    head_s: float
-    predict_s: float
+    learn_s: float = 0.0
+    learn_cpu_s: float = 0.0
+    head_cpu_s: float = 0.0
+    predict_cpu_s: float = 0.0
 
 
 def read_data(path):
@@ -139,25 +140,28 @@ def mean_class_accuracy(predicted, y):
 
 
 def one_run(make, data, split, quantised):
-    """Teaches a learner one stream; returns accuracy and seconds: of learning, heads included, of heads, of predicting."""
+    """Teaches a learner one stream, with one head a task."""
     scale = scales(data.x[split.train])
     q = latents(data.x, scale)
     x = q * scale if quantised else data.x
     learner = make(dim=x.shape[1], classes=data.classes, scale=scale, rng=np.random.default_rng([split.seed, split.fold]))
-    learn_s, head_s, predict = 0.0, 0.0, None
+    run, predict = Run(accuracy=0.0), None
     for task in tasks(split.train, data.y):
         prepared = [learner.prepare(x[chunk], q[chunk], data.y[chunk]) for chunk in task]
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         for rows in prepared:
             learner.learn(rows)
-        learned = time.perf_counter()
+        learned_cpu = time.process_time()
         predict = learner.head()
-        end = time.perf_counter()
-        learn_s, head_s = learn_s + end - start, head_s + end - learned
-    start = time.perf_counter()
+        end_cpu = time.process_time()
+        run.learn_s += time.perf_counter() - start
+        run.learn_cpu_s += end_cpu - start_cpu
+        run.head_cpu_s += end_cpu - learned_cpu
+    start_cpu = time.process_time()
     predicted = predict(x[split.test])
-    predict_s = time.perf_counter() - start
-    return Run(mean_class_accuracy(np.asarray(predicted), data.y[split.test]), learn_s, head_s, predict_s)
+    run.predict_cpu_s = time.process_time() - start_cpu
+    run.accuracy = mean_class_accuracy(np.asarray(predicted), data.y[split.test])
+    return run
 
 
 def main(makers, about, note=""):
@@ -187,8 +191,9 @@ def main(makers, about, note=""):
     figures = {
         "runs": [run.accuracy for run in runs],
         "rows_per_s": learned / sum(run.learn_s for run in runs),
-        "update_rows_per_s": learned / sum(run.learn_s - run.head_s for run in runs),
-        "predict_rows_per_s": tested / sum(run.predict_s for run in runs),
+        "rows_per_cpu_s": learned / sum(run.learn_cpu_s for run in runs),
+        "update_rows_per_cpu_s": learned / sum(run.learn_cpu_s - run.head_cpu_s for run in runs),
+        "predict_rows_per_cpu_s": tested / sum(run.predict_cpu_s for run in runs),
         "note": note + (f"; the best on the tested rows of {all_tried}" if len(tried) > 1 else ""),
     }
     pathlib.Path(args.out).write_text(json.dumps(figures) + "\n", encoding="utf-8")

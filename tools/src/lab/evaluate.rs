@@ -13,6 +13,7 @@ use super::data::Data;
 use super::latents::{Latents, Statistics};
 use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
 use super::split::{Split, Stream, generator, shuffle};
+use crate::clock::thread_cpu_s;
 
 /// Which head to run, with what it needs to know.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,8 +67,10 @@ pub struct Outcome {
     pub ece: f64,
     /// Seconds of learning: updates, and for a solved head one solve a task.
     pub learn_s: f64,
-    /// Seconds of these that made heads, one a task.
-    pub head_s: f64,
+    /// The same in seconds of the processor: what else runs on the machine does not count.
+    pub learn_cpu_s: f64,
+    /// Processor seconds of these that made heads, one a task.
+    pub head_cpu_s: f64,
     /// Rows learned.
     pub rows: usize,
     /// `confusion[true][predicted]` after the whole stream, rows of the test.
@@ -83,17 +86,19 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
     let truth: Vec<usize> = split.test.iter().map(|i| data.y[*i]).collect();
     let mut learner = Learner::new(candidate, data, latents)?;
     let (mut matrix, mut curve, mut predicted) = (Matrix::new(), Vec::new(), Vec::new());
-    let (mut learn_s, mut head_s) = (0.0, 0.0);
+    let (mut learn_s, mut learn_cpu_s, mut head_cpu_s) = (0.0, 0.0, 0.0);
     let mut confidence = Vec::new();
     for (t, chunks) in stream.chunks.iter().enumerate() {
-        let start = Instant::now();
+        let (start, start_cpu_s) = (Instant::now(), thread_cpu_s());
         for chunk in chunks {
             learner.learn(data, latents, chunk)?;
         }
-        let learned = Instant::now();
+        let learned_cpu_s = thread_cpu_s();
         let head = learner.head(data, latents)?;
-        head_s += learned.elapsed().as_secs_f64();
+        let end_cpu_s = thread_cpu_s();
         learn_s += start.elapsed().as_secs_f64();
+        learn_cpu_s += end_cpu_s - start_cpu_s;
+        head_cpu_s += end_cpu_s - learned_cpu_s;
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
         (predicted, confidence) = predict(head.as_ref(), data, &split.test, latents);
         let seen: Vec<usize> = stream.tasks[..=t].concat();
@@ -124,7 +129,8 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         joint,
         ece: ece(confidence.iter().zip(&predicted).zip(&truth).map(|((c, p), t)| (*c, p == t))),
         learn_s,
-        head_s,
+        learn_cpu_s,
+        head_cpu_s,
         rows: split.train.len(),
         confusion,
     })

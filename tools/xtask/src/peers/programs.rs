@@ -39,7 +39,7 @@ pub fn base() -> Program {
 }
 
 /// One program on one set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     pub peer: String,
     pub data: String,
@@ -52,10 +52,12 @@ pub struct Figures {
     pub accuracy_std: f64,
     /// Accuracy of each run, in the order of the splits.
     pub runs: Vec<f64>,
-    /// Rows learned a second without the making of heads.
-    pub update_rows_per_s: f64,
-    /// Rows predicted a second, where it was measured.
-    pub predict_rows_per_s: Option<f64>,
+    /// Rows learned in a second of the processor: not changed by what else runs on the machine.
+    pub rows_per_cpu_s: f64,
+    /// The same without the making of heads.
+    pub update_rows_per_cpu_s: f64,
+    /// Rows predicted in a second of the processor, where it was measured.
+    pub predict_rows_per_cpu_s: Option<f64>,
     pub note: String,
 }
 
@@ -70,8 +72,9 @@ pub struct LeftOut {
 struct OfPeer {
     runs: Vec<f64>,
     rows_per_s: f64,
-    update_rows_per_s: f64,
-    predict_rows_per_s: f64,
+    rows_per_cpu_s: f64,
+    update_rows_per_cpu_s: f64,
+    predict_rows_per_cpu_s: f64,
     note: String,
 }
 
@@ -86,8 +89,8 @@ struct OfHead {
 struct OfRun {
     accuracy: f64,
     rows: f64,
-    learn_s: f64,
-    head_s: f64,
+    learn_cpu_s: f64,
+    head_cpu_s: f64,
 }
 
 /// Accuracies of the runs that a peer wrote.
@@ -120,24 +123,37 @@ impl Program {
 
     /// Reads what the program wrote about `data`.
     pub fn figures(&self, data: &str, said: &str, peak_rss_bytes: u64) -> Result<Figures> {
-        let (runs, rows_per_s, update_rows_per_s, predict_rows_per_s, note) = match self {
+        let mut figures = match self {
             Program::Peer { .. } => {
                 let p: OfPeer = serde_json::from_str(said).context("figures of a peer")?;
-                (p.runs, p.rows_per_s, p.update_rows_per_s, Some(p.predict_rows_per_s), p.note)
+                Figures {
+                    rows_per_s: p.rows_per_s,
+                    runs: p.runs,
+                    rows_per_cpu_s: p.rows_per_cpu_s,
+                    update_rows_per_cpu_s: p.update_rows_per_cpu_s,
+                    predict_rows_per_cpu_s: Some(p.predict_rows_per_cpu_s),
+                    note: p.note,
+                    ..Figures::default()
+                }
             }
             Program::Ours(_) => {
                 let heads: Vec<OfHead> = serde_json::from_str(said).context("figures of `wheatear lab run --json`")?;
                 let head = heads.into_iter().next().context("`wheatear lab run --json` wrote no head")?;
                 let sum = |of: fn(&OfRun) -> f64| head.runs.iter().map(of).sum::<f64>();
-                let update = sum(|r| r.rows) / sum(|r| r.learn_s - r.head_s);
-                let runs = head.runs.iter().map(|r| r.accuracy).collect();
-                (runs, head.learn_rows_per_s, update, None, "8-bit latents, one head a task".to_string())
+                Figures {
+                    rows_per_s: head.learn_rows_per_s,
+                    runs: head.runs.iter().map(|r| r.accuracy).collect(),
+                    rows_per_cpu_s: sum(|r| r.rows) / sum(|r| r.learn_cpu_s),
+                    update_rows_per_cpu_s: sum(|r| r.rows) / sum(|r| r.learn_cpu_s - r.head_cpu_s),
+                    note: "8-bit latents, one head a task".into(),
+                    ..Figures::default()
+                }
             }
         };
-        ensure!(!runs.is_empty() && rows_per_s.is_finite(), "{} wrote no runs", self.name());
-        let (accuracy, accuracy_std) = spread(&runs);
-        let (peer, data) = (self.name(), data.to_string());
-        Ok(Figures { peer, data, accuracy, rows_per_s, peak_rss_bytes, accuracy_std, runs, update_rows_per_s, predict_rows_per_s, note })
+        ensure!(!figures.runs.is_empty() && figures.rows_per_s.is_finite(), "{} wrote no runs", self.name());
+        (figures.accuracy, figures.accuracy_std) = spread(&figures.runs);
+        (figures.peer, figures.data, figures.peak_rss_bytes) = (self.name(), data.to_string(), peak_rss_bytes);
+        Ok(figures)
     }
 }
 
@@ -145,11 +161,12 @@ impl Figures {
     /// Of several rounds the median speeds and the largest memory; none of no round.
     pub fn over_rounds(rounds: Vec<Figures>) -> Option<Figures> {
         let speed = |of: fn(&Figures) -> f64| median(rounds.iter().map(of).collect());
-        let (rows_per_s, update_rows_per_s) = (speed(|f| f.rows_per_s)?, speed(|f| f.update_rows_per_s)?);
-        let predict_rows_per_s = median(rounds.iter().filter_map(|f| f.predict_rows_per_s).collect());
+        let (rows_per_s, rows_per_cpu_s) = (speed(|f| f.rows_per_s)?, speed(|f| f.rows_per_cpu_s)?);
+        let update_rows_per_cpu_s = speed(|f| f.update_rows_per_cpu_s)?;
+        let predict_rows_per_cpu_s = median(rounds.iter().filter_map(|f| f.predict_rows_per_cpu_s).collect());
         let peak_rss_bytes = rounds.iter().map(|f| f.peak_rss_bytes).max()?;
         let first = rounds.into_iter().next()?;
-        Some(Figures { rows_per_s, update_rows_per_s, predict_rows_per_s, peak_rss_bytes, ..first })
+        Some(Figures { rows_per_s, rows_per_cpu_s, update_rows_per_cpu_s, predict_rows_per_cpu_s, peak_rss_bytes, ..first })
     }
 }
 
@@ -168,16 +185,16 @@ fn spread(values: &[f64]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    const PEER: &str = r#"{"runs":[0.5,1.0],"rows_per_s":10,"update_rows_per_s":20,"predict_rows_per_s":5,"note":"n"}"#;
+    const PEER: &str = r#"{"runs":[0.5,1.0],"rows_per_s":10,"rows_per_cpu_s":15,"update_rows_per_cpu_s":20,"predict_rows_per_cpu_s":5,"note":"n"}"#;
 
     #[test]
     fn both_sides_are_read_alike() {
         let peer = all()[HEADS.len()].figures("d", PEER, 7).unwrap();
         let said = r#"[{"learn_rows_per_s":10,"head":"slda","runs":[
-            {"accuracy":0.5,"rows":30,"learn_s":3,"head_s":1.5,"seed":0},{"accuracy":1.0,"rows":30,"learn_s":3,"head_s":1.5,"seed":0}]}]"#;
+            {"accuracy":0.5,"rows":30,"learn_cpu_s":2,"head_cpu_s":0.5,"seed":0},{"accuracy":1.0,"rows":30,"learn_cpu_s":2,"head_cpu_s":0.5,"seed":0}]}]"#;
         let ours = base().figures("d", said, 7).unwrap();
-        assert_eq!((ours.accuracy, ours.accuracy_std, ours.rows_per_s, ours.update_rows_per_s), (0.75, 0.25, 10.0, 20.0));
-        let alike = Figures { peer: ours.peer.clone(), note: ours.note.clone(), predict_rows_per_s: None, ..peer };
+        assert_eq!((ours.accuracy, ours.accuracy_std, ours.rows_per_s), (0.75, 0.25, 10.0));
+        let alike = Figures { peer: ours.peer.clone(), note: ours.note.clone(), predict_rows_per_cpu_s: None, ..peer };
         assert_eq!(alike, ours);
         let json = serde_json::to_value(&ours).unwrap();
         for key in ["peer", "data", "accuracy", "rows_per_s", "peak_rss_bytes"] {
