@@ -9,7 +9,7 @@ import stream
 from replay import Replay
 
 # Passes over each chunk with its replayed rows, and the rates tried with them.
-RATES = {4: (0.01, 0.03, 0.1), 16: (0.003, 0.01, 0.03)}
+RATES = {4: (0.01, 0.03, 0.1), 16: (0.01, 0.03)}
 
 
 class Sgd:

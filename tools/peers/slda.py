@@ -7,7 +7,7 @@ SHRINKAGE = 0.1
 
 
 def solve(scatter, means, counts):
-    """A predictor from the within-class scatter [D, D], the class means [C, D] and counts [C] (Hayes & Kanan 2020).
+    """A predictor from the within-class scatter [D, D] (its upper triangle), the class means [C, D] and counts [C] (Hayes & Kanan 2020).
 
     Shrinkage is towards the mean variance times the identity, by a tenth, as our slda has it: their 1e-4 of the plain
     identity assumes embeddings of another scale.

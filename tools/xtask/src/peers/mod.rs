@@ -34,6 +34,9 @@ pub struct Args {
     /// Which of the project's own sets: latents in the repository, and sounds that set-up fetches
     #[arg(long, value_enum, value_delimiter = ',', default_value = "clips,instruments,sonicpi")]
     own: Vec<Own>,
+    /// Only these programs, beside the head that they are compared with
+    #[arg(long, value_name = "PROGRAM", value_delimiter = ',', value_parser = programs::named)]
+    only: Vec<Program>,
     /// Runs of every program; of several the median speed and the largest memory are shown
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -72,16 +75,15 @@ pub fn run(args: &Args) -> Result<()> {
     let mut all = Vec::new();
     for set in &sets {
         note(&set.name);
-        let figures = bench.compare(set, args.rounds)?;
+        let figures = bench.compare(set, &args.only, args.rounds)?;
         println!("\n{}", table::table(&figures));
         all.extend(figures);
+        // Behind each set, so that a run that is cut off leaves what it measured.
+        if let Some(file) = &args.json {
+            write_atomically(file, format!("{}\n", serde_json::to_string_pretty(&all)?).as_bytes())?;
+        }
     }
     println!("load average {} at the end", measure::load());
-    if let Some(file) = &args.json {
-        let mut text = serde_json::to_string_pretty(&all)?;
-        text.push('\n');
-        write_atomically(file, text.as_bytes())?;
-    }
     for LeftOut { what, why } in &bench.left_out {
         println!("LEFT OUT: {what}: {why}");
     }
@@ -132,8 +134,8 @@ impl Bench {
         Ok(sets)
     }
 
-    /// Every program on `set`, `rounds` times.
-    fn compare(&mut self, set: &Named, rounds: u8) -> Result<Vec<Figures>> {
+    /// Every program on `set`, or `only` some beside the one they are compared with, `rounds` times.
+    fn compare(&mut self, set: &Named, only: &[Program], rounds: u8) -> Result<Vec<Figures>> {
         let splits = self.work.join(format!("data/{}.splits.json", set.name));
         // Ours makes the splits, from this data and no older.
         if splits.exists() {
@@ -142,7 +144,9 @@ impl Bench {
         let mut found: Vec<(Program, Vec<Figures>)> = Vec::new();
         for round in 0..rounds {
             for program in programs::all() {
-                if program.python().is_some() && self.environment.is_err() || round > 0 && !found.iter().any(|(p, _)| *p == program) {
+                let wanted = only.is_empty() || program == programs::base() || only.contains(&program);
+                let failed = round > 0 && !found.iter().any(|(p, _)| *p == program);
+                if !wanted || failed || program.python().is_some() && self.environment.is_err() {
                     continue;
                 }
                 let started = Instant::now();

@@ -33,6 +33,12 @@ pub fn all() -> Vec<Program> {
     ours.into_iter().chain(peers).collect()
 }
 
+/// The program called `name`.
+pub fn named(name: &str) -> Result<Program, String> {
+    let known = || all().iter().map(Program::name).collect::<Vec<_>>().join(", ");
+    all().into_iter().find(|p| p.name() == name).ok_or_else(|| format!("expected one of {}", known()))
+}
+
 /// The head that the others are compared with.
 pub fn base() -> Program {
     Program::Ours(HEADS[0])
@@ -185,7 +191,8 @@ fn spread(values: &[f64]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    const PEER: &str = r#"{"runs":[0.5,1.0],"rows_per_s":10,"rows_per_cpu_s":15,"update_rows_per_cpu_s":20,"predict_rows_per_cpu_s":5,"note":"n"}"#;
+    const PEER: &str =
+        r#"{"runs":[0.5,1.0],"rows_per_s":10,"rows_per_cpu_s":15,"update_rows_per_cpu_s":20,"predict_rows_per_cpu_s":5,"note":"n"}"#;
 
     #[test]
     fn both_sides_are_read_alike() {
@@ -201,6 +208,14 @@ mod tests {
             assert!(!json[key].is_null(), "{key}");
         }
         assert!(base().figures("d", "[]", 7).unwrap_err().to_string().contains("no head"));
+    }
+
+    #[test]
+    fn programs_have_names_of_their_own_and_unknown_ones_are_refused_with_the_list() {
+        for program in all() {
+            assert_eq!(named(&program.name()), Ok(program));
+        }
+        assert!(named("slda").unwrap_err().starts_with("expected one of wheatear-slda, "));
     }
 
     #[test]

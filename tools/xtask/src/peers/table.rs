@@ -58,7 +58,13 @@ mod tests {
             ..Figures::default()
         };
         let table = table(&[figures("wheatear-slda", 0.9, 2000.0, 10 << 20), figures("other", 0.85, 100.0, 25 << 20)]);
-        assert!(table.contains("other                0.850 +- 0.010      -5.0         1        100      x 20      25.0     x 2.5\n"), "{table}");
-        assert!(table.contains("wheatear-slda        0.900 +- 0.010                   1       2000                10.0          \n"), "{table}");
+        assert!(
+            table.contains("other                0.850 +- 0.010      -5.0         1        100      x 20      25.0     x 2.5\n"),
+            "{table}"
+        );
+        assert!(
+            table.contains("wheatear-slda        0.900 +- 0.010                   1       2000                10.0          \n"),
+            "{table}"
+        );
     }
 }
