@@ -52,7 +52,7 @@ pub struct Args {
 /// row that falls otherwise changes the mean by less.
 const SAME_ACCURACY: f64 = 0.005;
 
-/// Compares; returns whether every figure that was asked for could be had.
+/// Compares, and names at the end what was left out.
 ///
 /// # Errors
 /// Where our own program fails, an input cannot be used, or the splits are not read alike.
@@ -71,6 +71,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let sets = bench.sets(args)?;
     ensure!(!sets.is_empty(), "there is no data to compare on: give --data NAME=FILE.npz, or make a python 3.11 available");
+    if let Some(file) = &args.json {
+        // Before hours of measuring: whether it can be written.
+        write_atomically(file, b"[]\n")?;
+    }
     println!("One core each (number {}), one thread, one program after another; load average {}", bench.core, measure::load());
     let mut all = Vec::new();
     for set in &sets {
@@ -104,9 +108,9 @@ impl Bench {
         let folder = self.work.join("data");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut sets = Vec::new();
-        for own in &args.own {
+        for (_, own) in args.own.iter().enumerate().filter(|(i, own)| !args.own[..*i].contains(own)) {
             let file = folder.join(format!("{}.npz", own.name()));
-            let command = match (own.needs_sounds(), &self.environment) {
+            let mut command = match (own.needs_sounds(), &self.environment) {
                 (true, _) => {
                     let mut embed = self.wheatear()?;
                     embed.args(["lab", "embed", "--audio"]).arg(self.places.assets.join("sounds").join(own.name()));
@@ -121,7 +125,7 @@ impl Bench {
                 }
             };
             eprintln!("$ {}", typed(&command, &self.places.root));
-            loud(&mut { command })?;
+            loud(&mut command)?;
             sets.push(Named { name: own.name().to_string(), file });
         }
         for named in &args.data {
