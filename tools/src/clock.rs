@@ -20,6 +20,12 @@ pub fn now() -> Moment {
     Moment { boot_id, monotonic_ns, wall_ms: wall, ..Moment::UNKNOWN }
 }
 
+/// Processor time that this thread has taken so far, in seconds.
+pub fn thread_cpu_s() -> f64 {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    taken.tv_sec as f64 + taken.tv_nsec as f64 * 1e-9
+}
+
 /// Random bytes from the system.
 ///
 /// # Errors

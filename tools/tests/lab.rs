@@ -118,6 +118,25 @@ fn sixteen_bits_and_eight_agree_and_unknown_settings_are_refused() {
 }
 
 #[test]
+fn offline_training_is_left_out_when_told_so_and_nothing_is_compared_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let settings = ["--head", "ncm,slda", "--folds", "2", "--seeds", "1", "--no-offline"];
+    let out = lab(folder.path(), &[&settings[..], &["--json"]].concat());
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let json: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(json[0]["offline_accuracy"].is_null() && json[0]["accuracy"]["mean"].as_f64().unwrap() > 0.5);
+    let with: Vec<&str> = json[0]["differences"].as_array().unwrap().iter().map(|d| d["minus"].as_str().unwrap()).collect();
+    assert_eq!(with, ["slda"]);
+    let run = &json[1]["runs"][0];
+    assert!(run["head_cpu_s"].as_f64().unwrap() > 0.0 && run["head_cpu_s"].as_f64() <= run["learn_cpu_s"].as_f64(), "{run}");
+    let table = String::from_utf8(lab(folder.path(), &settings).stdout).unwrap();
+    assert!(table.ends_with("offline joint training: left out\n"), "{table}");
+    // The page's first comparison is with offline training.
+    assert_eq!(lab(folder.path(), &[&settings[..], &["--report", "r.html"]].concat()).status.code(), Some(2));
+}
+
+#[test]
 fn each_width_is_paired_with_unquantised_embeddings_on_the_splits_of_a_whole_evaluation() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("clips.npz"));

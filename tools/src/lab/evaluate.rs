@@ -17,6 +17,7 @@ use super::latents::{Latents, Statistics, Width};
 use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
 use super::reservoir::{Replay, Reservoir};
 use super::split::{Split, Stream, generator, shuffle};
+use crate::clock::thread_cpu_s;
 
 /// Which head to run, with what it needs to know.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,6 +96,10 @@ pub struct Outcome {
     pub answers: Vec<(f32, bool)>,
     /// Seconds of learning: updates, and for a solved head one solve a task.
     pub learn_s: f64,
+    /// The same in seconds of the processor: what else runs on the machine does not count.
+    pub learn_cpu_s: f64,
+    /// Processor seconds of these that made heads, one a task.
+    pub head_cpu_s: f64,
     /// Rows learned.
     pub rows: usize,
     /// `confusion[true][predicted]` after the whole stream, rows of the test.
@@ -109,15 +114,20 @@ pub struct Outcome {
 pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, latents: &Latents) -> Result<Outcome> {
     let truth: Vec<usize> = split.test.iter().map(|i| data.truth[*i]).collect();
     let mut learner = Learner::new(candidate, data, split, latents)?;
-    let (mut matrix, mut curve, mut learn_s, mut predicted) = (Matrix::new(), Vec::new(), 0.0, Vec::new());
+    let (mut matrix, mut curve, mut predicted) = (Matrix::new(), Vec::new(), Vec::new());
+    let (mut learn_s, mut learn_cpu_s, mut head_cpu_s) = (0.0, 0.0, 0.0);
     let (mut confidence, mut members, mut doubted) = (Vec::new(), Vec::new(), None);
     for (t, chunks) in stream.chunks.iter().enumerate() {
-        let start = Instant::now();
+        let (start, start_cpu_s) = (Instant::now(), thread_cpu_s());
         for chunk in chunks {
             learner.learn(data, latents, chunk)?;
         }
+        let learned_cpu_s = thread_cpu_s();
         let served = learner.head(data, latents)?;
+        let end_cpu_s = thread_cpu_s();
         learn_s += start.elapsed().as_secs_f64();
+        learn_cpu_s += end_cpu_s - start_cpu_s;
+        head_cpu_s += end_cpu_s - learned_cpu_s;
         let head = served.head;
         (members, doubted) = (served.members, served.doubted.or(doubted));
         // Only classes learned so far can be predicted, so rows of later ones do not count yet.
@@ -154,6 +164,8 @@ pub fn run(candidate: Candidate, data: &Data, split: &Split, stream: &Stream, la
         members,
         answers,
         learn_s,
+        learn_cpu_s,
+        head_cpu_s,
         rows: split.train.len(),
         confusion,
     })

@@ -126,6 +126,77 @@ impl Latents {
         Ok(Latents { scale, rows, values, clip_rate: clipped as f64 / data.x.len() as f64 })
     }
 
+    /// Value of one step \[D\].
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// Row `i` in steps of 8 bits or fewer.
+    ///
+    /// # Errors
+    /// `Config` for other widths.
+    pub fn steps(&self, i: usize) -> Result<&[i8]> {
+        let d = self.scale.len();
+        match &self.rows {
+            Rows::Narrow(q) => Ok(&q[i * d..(i + 1) * d]),
+            Rows::Wide(_) => Err(too_wide()),
+        }
+    }
+
+    /// Empty statistics for these latents.
+    ///
+    /// # Errors
+    /// `Config` when the dimension cannot be used.
+    pub fn statistics(&self, classes: usize) -> Result<Statistics> {
+        let d = self.scale.len();
+        Ok(match self.rows {
+            Rows::Narrow(_) => Statistics::Block(Block::new(BlockKind::Latents, d)?),
+            Rows::Wide(_) => Statistics::Wide(vec![0.0; classes], vec![0.0; classes * d], vec![0.0; d * (d + 1) / 2]),
+        })
+    }
+
+    /// Learns a chunk of rows.
+    ///
+    /// # Errors
+    /// As [`Block::add_chunk`].
+    pub fn learn(&self, statistics: &mut Statistics, data: &Data, chunk: &[usize]) -> Result<()> {
+        let d = data.dim;
+        match (statistics, &self.rows) {
+            (Statistics::Block(block), Rows::Narrow(q)) => {
+                let rows: Vec<i8> = chunk.iter().flat_map(|i| &q[i * d..(i + 1) * d]).copied().collect();
+                let labels: Vec<LabelSet> = chunk.iter().map(|i| LabelSet::single(data.names[data.y[*i]].clone())).collect();
+                block.add_chunk(&rows, &labels)
+            }
+            (Statistics::Wide(counts, sums, gram), Rows::Wide(q)) => {
+                for i in chunk {
+                    let row = &q[i * d..(i + 1) * d];
+                    let c = data.y[*i];
+                    counts[c] += 1.0;
+                    sums[c * d..(c + 1) * d].iter_mut().zip(row).for_each(|(s, q)| *s += f64::from(*q));
+                    let mut rest = gram.as_mut_slice();
+                    for (k, a) in row.iter().enumerate() {
+                        let (line, tail) = rest.split_at_mut(d - k);
+                        line.iter_mut().zip(&row[k..]).for_each(|(g, b)| *g += f64::from(*a) * f64::from(*b));
+                        rest = tail;
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::Mismatch, "the statistics were made for latents of another width")),
+        }
+    }
+
+    /// The runtime's block.
+    ///
+    /// # Errors
+    /// As [`Latents::steps`].
+    pub fn block<'a>(&self, statistics: &'a Statistics) -> Result<&'a Block> {
+        match statistics {
+            Statistics::Block(block) => Ok(block),
+            Statistics::Wide(..) => Err(too_wide()),
+        }
+    }
+
     /// What a solved head is made from.
     ///
     /// # Errors
@@ -142,6 +213,12 @@ impl Latents {
             }
         }
     }
+}
+
+fn too_wide() -> Error {
+    Error::new(ErrorKind::Config, "evidence is worked out on rows as a device holds them")
+        .expected("--latent-bits 4 to 8")
+        .cure("leave auto, slda-loo and ridge-loo out")
 }
 
 /// Range a dimension \[D\]: the 99.9th percentile of the magnitude, at least half the median over the dimensions, with a

@@ -3,6 +3,7 @@
 mod audio;
 mod bits;
 mod data;
+mod embed;
 mod evaluate;
 mod latents;
 mod metrics;
@@ -38,6 +39,8 @@ pub struct Args {
 enum Command {
     /// Class-incremental evaluation: classes arrive a few at a time, in one pass, and all are tested
     Run(Box<run::RunArgs>),
+    /// Embeddings of labelled sounds as a file, to evaluate on or for other programs
+    Embed(Box<embed::EmbedArgs>),
     /// What latents of few bits cost: each width against the unquantised embeddings, paired on the same runs
     Bits(Box<bits::BitsArgs>),
     /// How well windows of classes that were never taught are told from the others
@@ -92,6 +95,7 @@ enum ScaleSource {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Run(args) => run::run(args),
+        Command::Embed(args) => embed::run(args),
         Command::Bits(args) => bits::run(args),
         Command::Unknown(args) => unknown::run(args),
     }

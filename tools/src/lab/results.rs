@@ -21,7 +21,7 @@ pub struct Results {
     pub dim: usize,
     /// Class names in canonical order.
     pub classes: Vec<String>,
-    /// Accuracy of offline joint training in each run.
+    /// Accuracy of offline joint training in each run; empty when it was left out.
     pub offline: Vec<f64>,
     /// The C it chose in each run.
     pub offline_c: Vec<f64>,
@@ -93,7 +93,10 @@ impl Results {
             .map(|(candidate, runs)| {
                 let own = accuracies(runs);
                 let ratio = self.settings.test_over_train;
-                let mut differences = vec![paired_difference(&own, &self.offline, "offline", ratio)];
+                let mut differences = Vec::new();
+                if !self.offline.is_empty() {
+                    differences.push(paired_difference(&own, &self.offline, "offline", ratio));
+                }
                 for (other, other_runs) in self.heads.iter().filter(|(c, _)| c != candidate) {
                     differences.push(paired_difference(&own, &accuracies(other_runs), other.name(), ratio));
                 }
@@ -181,21 +184,26 @@ impl Results {
             "head", "accuracy", "minus offline [95 %]", "forgetting", "transfer", "ECE", "rows/s"
         );
         for h in self.summaries() {
-            let d = &h.differences[0];
+            let offline = h.differences.iter().find(|d| d.minus == "offline");
             let _ = writeln!(
                 out,
                 "{:<14} {:>6.3} +- {:.3} {:>26} {:>10.3} {:>+10.3} {:>6.3} {:>10.0}",
                 h.head,
                 h.accuracy.mean,
                 h.accuracy.std,
-                format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
+                offline.map_or_else(|| "-".to_owned(), |d| format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high)),
                 h.forgetting,
                 h.backward_transfer,
                 h.ece,
                 h.rows_per_s
             );
         }
-        let _ = writeln!(out, "{:<14} {:>6.3} +- {:.3}", "offline", offline.mean, offline.std);
+        match self.offline.is_empty() {
+            true => out.push_str("offline joint training: left out\n"),
+            false => {
+                let _ = writeln!(out, "{:<14} {:>6.3} +- {:.3}", "offline", offline.mean, offline.std);
+            }
+        }
         let guards = self.guards();
         if !guards.is_empty() {
             let _ = write!(out, "\n{guards}");

@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// One row in this many of a class judges the softmax head and is never trained on; 0 for none
     #[arg(long, value_name = "N", default_value_t = 8)]
     held_out_every: u32,
+    /// Leave offline joint training out: quicker, and the process takes no more memory than learning does
+    #[arg(long, conflicts_with_all = ["report", "figure"])]
+    no_offline: bool,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -142,16 +145,18 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::Softmax => candidates.push(Candidate::Softmax(replay)),
         }
     }
-    let mut jobs: Vec<Job> = (0..splits.len()).map(|split| Job { split, candidate: None }).collect();
+    let offline_runs = if args.no_offline { 0 } else { splits.len() };
+    let mut jobs: Vec<Job> = (0..offline_runs).map(|split| Job { split, candidate: None }).collect();
     for candidate in &candidates {
         jobs.extend((0..splits.len()).map(|split| Job { split, candidate: Some(*candidate) }));
     }
-    let latents = splits.iter().map(|s| Latents::new(data, &s.train, args.latent_bits)).collect::<Result<Vec<_>>>()?;
     let done = do_all(&jobs, &data.name, |job| {
         let split = &splits[job.split];
         match job.candidate {
             Some(candidate) => {
-                evaluate::run(candidate, data, split, &streams[job.split], &latents[job.split]).map(|o| Done::Head(candidate, o))
+                // Made anew for each job: those of all runs at once would take more memory than learning does.
+                let latents = Latents::new(data, &split.train, args.latent_bits)?;
+                evaluate::run(candidate, data, split, &streams[job.split], &latents).map(|o| Done::Head(candidate, o))
             }
             None => Ok(offline_run(data, split)),
         }

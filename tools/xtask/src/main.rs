@@ -12,6 +12,7 @@ mod debian;
 mod demo;
 mod fetch;
 mod fuzz;
+mod peers;
 mod process;
 mod setup;
 mod soundfont;
@@ -70,6 +71,8 @@ enum Task {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Our heads beside scikit-learn, river, numpy and ONNX Runtime's training on the same stream: accuracy, speed, memory
+    Peers(peers::Args),
     /// Give any bytes to everything that reads bytes, by cargo-fuzz with a nightly compiler; ten seconds a target unless said
     Fuzz {
         /// Only this target; may be given again
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),
         Task::Bench { what } => bench::run(&what).map(|()| true),
+        Task::Peers(args) => peers::run(&args).map(|()| true),
         Task::Fuzz { target, runs, seconds } => fuzz::run(&target, fuzz::Budget::of(runs, seconds)),
         Task::Cross { args } => cross::build(&args).map(|()| true),
         Task::Emulate { args } => cross::emulate(&args),
