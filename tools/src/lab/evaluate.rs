@@ -204,7 +204,7 @@ enum Learner {
     Auto(Guard, Statistics, Vec<usize>),
     Naive(NaiveHead),
     /// With the rows that replay holds, and all rows as it would hold them.
-    Softmax(Box<SoftmaxHead>, Reservoir, Latents),
+    Softmax(Box<SoftmaxHead>, Box<Reservoir>, Latents),
 }
 
 impl Learner {
@@ -219,7 +219,7 @@ impl Learner {
             Candidate::Softmax(replay) => {
                 let held = Latents::new(data, &split.train, Width::Bits(replay.bits))?;
                 let purpose = 2 << 32 | u64::from(split.fold);
-                let reservoir = Reservoir::new(replay, data.names.len(), generator(split.seed, purpose));
+                let reservoir = Box::new(Reservoir::new(replay, data.names.len(), generator(split.seed, purpose)));
                 let config = softmax_config(replay, data, split);
                 Learner::Softmax(Box::new(SoftmaxHead::new(held.scale(), config)?), reservoir, held)
             }
