@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// Our heads, as `wheatear lab run --head` knows them; the others are compared with the first.
-const HEADS: [&str; 5] = ["slda", "ncm", "ridge", "slda-loo", "ridge-loo"];
+const HEADS: [&str; 7] = ["slda", "ncm", "ridge", "slda-loo", "ridge-loo", "auto", "softmax"];
 
 /// The peers: name, file in `tools/peers`, and which of its settings.
 const PEERS: [(&str, &str, &str); 9] = [
