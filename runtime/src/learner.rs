@@ -3,7 +3,7 @@
 //! With [`HeadKind::Auto`] labels that are probably wrong are left out of the head ([`crate::head::doubt`]): their rows stay in the
 //! statistics and in replay, and are named, so that a person can relabel them or leave them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
@@ -178,7 +178,8 @@ impl Learned<'_> {
         if targets.len() != rows.len() || rows.is_empty() {
             return BTreeMap::new();
         }
-        let Some(found) = doubt::find(&z, &Targets::new(targets, classes.len())) else { return BTreeMap::new() };
+        let recordings = rows.iter().map(|i| self.judges[*i].recording).collect::<BTreeSet<_>>().len();
+        let Some(found) = doubt::find(&z, &Targets::new(targets, classes.len()), recordings) else { return BTreeMap::new() };
         let mut doubtful = BTreeMap::new();
         for ((i, wrong), z) in rows.iter().zip(found.wrong).zip(z.chunks_exact(classes.len())).filter(|((_, wrong), _)| *wrong > 0.5) {
             let best = (0..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best });

@@ -3,7 +3,7 @@
 //! A label is the right class with probability 1 - r, and any other with r / (C - 1) (Angluin & Laird 1988). With p the head's
 //! probabilities, `P(label y | x) = (1 - r) p_y + r (1 - p_y) / (C - 1)`: r and the temperature of p are those that explain the labels
 //! best, so that what is merely hard counts as unsure and not as wrong. Wrong labels are assumed only where they explain the rows
-//! better than none by `2 ln n` in twice the log likelihood, a parameter more by the Bayesian information criterion (Schwarz 1978)
+//! better than none by `2 ln n` in twice the log likelihood, n being the recordings, a parameter more by the Bayesian information criterion (Schwarz 1978)
 //! twice over. A label counts as wrong when that is more probable than not.
 //!
 //! What tells wrong labels from hard rows is that some rows are easier than others: where all are equally hard nothing does.
@@ -23,7 +23,8 @@ pub struct Doubt {
 }
 
 /// Which labels are in doubt, by the scores `z` \[n, C\] of heads that did not learn their row; none where no label need be wrong.
-pub fn find(z: &[f64], targets: &Targets) -> Option<Doubt> {
+/// `recordings` is how many the rows are of: rows of one prove no more than it does.
+pub fn find(z: &[f64], targets: &Targets, recordings: usize) -> Option<Doubt> {
     let rows = targets.class.len();
     let classes = z.len() / rows.max(1);
     if classes < 2 {
@@ -44,7 +45,7 @@ pub fn find(z: &[f64], targets: &Targets) -> Option<Doubt> {
         }
     }
     let (with, rate, p) = best;
-    let n = rows as f64;
+    let n = recordings as f64;
     // At the most that is thinkable the head knows no better than the labels.
     if 2.0 * n * (with - without) <= 2.0 * n.ln() || rate >= RATE_MAX {
         return None;
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn wrong_labels_of_clear_rows_are_found_and_their_share_is_known() {
         let (z, targets, wrong) = labelled(210, 5);
-        let doubt = find(&z, &targets).unwrap();
+        let doubt = find(&z, &targets, 210).unwrap();
         assert!((doubt.rate - 0.2).abs() < 0.05, "{}", doubt.rate);
         for (n, (p, wrong)) in doubt.wrong.iter().zip(wrong).enumerate().filter(|(n, _)| MARGINS[n % 6] > 2.0) {
             assert!((*p > 0.5) == wrong, "{n} {p}");
@@ -107,21 +108,24 @@ mod tests {
     #[test]
     fn right_labels_are_not_doubted_though_some_rows_mislead() {
         let (z, targets, _) = labelled(210, usize::MAX);
-        assert_eq!(find(&z, &targets), None);
+        assert_eq!(find(&z, &targets, 210), None);
     }
 
     #[test]
     fn scores_that_know_no_better_than_the_labels_doubt_none() {
         let (mut z, targets, _) = labelled(210, usize::MAX);
         z.iter_mut().for_each(|z| *z = -*z);
-        assert_eq!(find(&z, &targets), None);
+        assert_eq!(find(&z, &targets, 210), None);
     }
 
     #[test]
     fn a_few_rows_prove_nothing() {
         let (z, targets, _) = labelled(4, 4);
-        assert_eq!(find(&z, &targets), None);
-        assert_eq!(find(&[], &Targets::new(vec![], 3)), None);
-        assert_eq!(find(&[1.0, 2.0], &Targets::new(vec![0, 0], 1)), None);
+        assert_eq!(find(&z, &targets, 4), None);
+        // Nor do many rows of a few recordings.
+        let (z, targets, _) = labelled(210, 5);
+        assert_eq!(find(&z, &targets, 6), None);
+        assert_eq!(find(&[], &Targets::new(vec![], 3), 0), None);
+        assert_eq!(find(&[1.0, 2.0], &Targets::new(vec![0, 0], 1), 2), None);
     }
 }

@@ -30,7 +30,7 @@ fn csv_and_json_give_every_window_and_agree() {
     let json = classify(&sounds, &["--format", "json"]).ok().json();
     assert_eq!(json, classify(&sounds, &["--json"]).ok().json());
     let mut lines = csv.lines();
-    assert_eq!(lines.next(), Some("file,begin_s,end_s,class,probability"));
+    assert_eq!(lines.next(), Some("file,begin_s,end_s,class,probability,unknown"));
     let windows = json.as_array().unwrap().iter().flat_map(|file| file["windows"].as_array().unwrap().iter().map(move |w| (file, w)));
     let mut n = 0;
     for (file, window) in windows {

@@ -90,6 +90,64 @@ fn embeddings_need_no_backbone_and_every_key_is_there() {
 }
 
 #[test]
+fn the_pooled_head_shows_its_members_and_the_order_of_classes_and_chunks_does_not_change_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let results = lab(folder.path(), &["--head", "auto,auto-unguarded", "--json"]).ok().json();
+    for result in results.as_array().unwrap() {
+        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.95 && result["ece"].as_f64().unwrap() < 0.3, "{result}");
+        assert_eq!(result["forgetting"].as_f64(), Some(0.0));
+        for run in result["runs"].as_array().unwrap() {
+            let members = run["members"].as_array().unwrap();
+            assert_eq!(members.iter().map(|m| m["name"].as_str().unwrap()).collect::<Vec<_>>(), ["slda", "ridge"]);
+            assert!((members.iter().map(|m| m["weight"].as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+    }
+    assert!(results[0]["guard"].is_object() && results[1]["guard"].is_null(), "{results}");
+    // The same splits in chunks of one row.
+    let args = |rows: &'static str| ["--head", "auto", "--splits", "s.json", "--chunk-rows", rows, "--json"];
+    let accuracy = |rows| lab(folder.path(), &args(rows)).ok().json()[0]["accuracy"].clone();
+    assert_eq!(accuracy("16"), accuracy("1"));
+    lab(folder.path(), &["--head", "auto", "--latent-bits", "f32"]).fails(6, &["--latent-bits 4 to 8", "auto"]);
+}
+
+#[test]
+fn wrong_labels_are_taught_and_tested_against_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let with = |noise: &str| lab(folder.path(), &["--head", "slda,auto", "--label-noise", noise, "--json"]).ok().json();
+    let (clean, wrong) = (with("0"), with("0.4"));
+    assert_eq!((clean[1]["guard"]["wrong"].as_u64(), wrong[0]["settings"]["label_noise"].as_f64()), (Some(0), Some(0.4)));
+    // Logistic regression fits what it is told; rows that lie so far apart cost slda nothing.
+    let offline = |r: &Value| r[0]["offline_accuracy"].as_f64().unwrap();
+    assert!(offline(&wrong) < offline(&clean) && wrong[0]["accuracy"]["mean"].as_f64().unwrap() > 0.9, "{wrong}");
+    // Of about 96 training rows in three runs.
+    let rows = wrong[1]["guard"]["wrong"].as_u64().unwrap();
+    assert!((20..=60).contains(&rows), "{rows}");
+    lab(folder.path(), &["--label-noise", "1"]).fails(2, &["--label-noise", "0 to 0.9"]);
+}
+
+#[test]
+fn classes_that_were_never_taught_are_told_from_those_that_were() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let unknown = |args: &[&str]| {
+        Ran::of(
+            wheatear().args(["lab", "unknown", "--embeddings", "e.npz", "--folds", "3", "--seeds", "2"]).args(args).current_dir(&folder),
+        )
+    };
+    let result = unknown(&["--json"]).ok().json();
+    assert!(result["auroc"].as_f64().unwrap() > 0.9, "{result}");
+    for key in ["auroc_max_softmax", "auroc_energy", "auroc_energy_auto", "auroc_std", "false_known_at_95_known", "ece"] {
+        assert!(result[key].as_f64().is_some_and(|v| (0.0..=1.0).contains(&v)), "{key}: {result}");
+    }
+    assert_eq!((result["runs"].as_array().unwrap().len(), result["differences"].as_array().unwrap().len()), (6, 3));
+    assert!(unknown(&[]).ok().out.contains("AUROC"));
+    write_npz(&folder.path().join("e.npz"), &x()[..3 * EACH * DIM], &y()[..3 * EACH], &NAMES[..3], "");
+    unknown(&[]).fails(3, &["too few classes", "at least 4", "found 3"]);
+}
+
+#[test]
 fn written_splits_give_the_same_results_when_read() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
@@ -98,7 +156,10 @@ fn written_splits_give_the_same_results_when_read() {
         let mut results = ran.ok().json();
         for result in results.as_array_mut().unwrap() {
             result["learn_rows_per_s"] = Value::Null;
-            result["runs"].as_array_mut().unwrap().iter_mut().for_each(|r| r["learn_s"] = Value::Null);
+            result["runs"].as_array_mut().unwrap().iter_mut().for_each(|r| {
+                let run = r.as_object_mut().unwrap();
+                run.retain(|key, _| !key.ends_with("_s"));
+            });
         }
         results
     };

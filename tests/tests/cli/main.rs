@@ -9,6 +9,7 @@ mod corrections;
 mod disk;
 mod formats;
 mod going_back;
+mod head;
 mod interrupted;
 mod lab;
 mod life;

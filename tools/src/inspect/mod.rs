@@ -1,5 +1,6 @@
 //! `wheatear inspect`: what an adapter holds. Reads only, also while a daemon writes.
 
+mod head;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct Args {
     /// With --rows: only the newest N
     #[arg(long, value_name = "N", requires = "rows")]
     limit: Option<usize>,
+    /// Show the head that it serves: what is pooled with which weights, and the labels that it does not believe
+    #[arg(long, conflicts_with = "rows")]
+    head: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -109,6 +113,9 @@ struct Facts {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.rows {
         return rows::run(&args.adapter, args.class.as_ref(), args.limit, args.json);
+    }
+    if args.head {
+        return head::run(&args.adapter, args.json);
     }
     let adapter = Adapter::open(&args.adapter, Access::Read)?;
     print_facts(args.json, &facts(&adapter)?, table)
