@@ -103,3 +103,30 @@ fn single_heads_take_every_label_and_rows_of_other_statistics_are_refused() {
     let error = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &strange, &[], None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
+
+#[test]
+fn rows_in_doubt_are_taken_out_of_the_features_as_well_and_other_heads_do_not_look_at_them() {
+    let features = RandomFeatures::new(DIM, 48, 5, 3).unwrap();
+    let of_features = |rows: &[LabelledRow]| {
+        let mut block = Block::new(BlockKind::Latents, 48).unwrap();
+        for row in rows {
+            let mut expanded = [0; 48];
+            features.expand(&row.latent, &mut expanded);
+            block.add(&expanded, &LabelSet::single(row.class.clone())).unwrap();
+        }
+        block
+    };
+    let (rows, wrong) = mislabelled();
+    let expanded = of_features(&rows);
+    let with = FeatureBlock { features: &features, block: &expanded };
+    let served = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &rows, &[], Some(with)).unwrap();
+    assert_eq!(served.doubtful.iter().map(|d| d.id).collect::<Vec<_>>(), wrong);
+    assert_eq!(served.members.len(), 3);
+    let right: Vec<LabelledRow> = rows.iter().filter(|r| !wrong.contains(&r.id)).cloned().collect();
+    let expanded = of_features(&right);
+    let without = FeatureBlock { features: &features, block: &expanded };
+    let clean = solve(HeadKind::Auto, Guard::Off, &block(&right), &SCALE, &right, &[], Some(without)).unwrap();
+    assert_eq!(served.head, clean.head);
+    let ridge = |expanded| solve(HeadKind::Ridge, Guard::On, &block(&right), &SCALE, &right, &[], expanded).unwrap().head;
+    assert_eq!(ridge(Some(without)), ridge(None));
+}
