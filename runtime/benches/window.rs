@@ -50,6 +50,7 @@ fn twenty_classes(dim: usize) -> LinearHead {
         weights: sound(20 * dim),
         bias: vec![0.0; 20],
         temperature: 1.0,
+        expansion: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
-use crate::head::{Counted, Head, HeadKind, LinearHead, Moments, Unknown, doubt, judges};
+use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, RandomFeatures, Unknown, doubt, judges};
 use crate::learn::{Block, BlockKind, ClassName, LabelSet};
 use crate::store::Adapter;
 use crate::{Error, ErrorKind, Result};
@@ -69,6 +69,15 @@ pub enum Guard {
     Off,
 }
 
+/// Random features of the rows, for a third head in the pool of [`HeadKind::Auto`].
+#[derive(Debug, Clone, Copy)]
+pub struct FeatureBlock<'a> {
+    /// Which.
+    pub features: &'a RandomFeatures,
+    /// Their statistics, of the same rows as those of the latents.
+    pub block: &'a Block,
+}
+
 /// The head that `adapter` serves.
 ///
 /// # Errors
@@ -97,14 +106,22 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
         })?;
     }
     let background: Vec<&[i8]> = background.iter().map(Vec::as_slice).collect();
-    solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background)
+    solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)
 }
 
-/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them.
+/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them. Only auto looks at `expanded`.
 ///
 /// # Errors
-/// `Learn` when it has no rows; `Mismatch` or `Learn` for rows that it does not count.
-pub fn solve(kind: HeadKind, guard: Guard, block: &Block, scale: &[f32], rows: &[LabelledRow], background: &[&[i8]]) -> Result<Served> {
+/// `Learn` when it has no rows; `Mismatch` or `Learn` for rows that it, or the features' block, does not count.
+pub fn solve(
+    kind: HeadKind,
+    guard: Guard,
+    block: &Block,
+    scale: &[f32],
+    rows: &[LabelledRow],
+    background: &[&[i8]],
+    expanded: Option<FeatureBlock<'_>>,
+) -> Result<Served> {
     if let Some(kind) = kind.solved() {
         let head = kind.solve(&Moments::new(block, scale)?)?;
         return Ok(Served { head, unknown: None, members: vec![], evidence: None, doubtful: vec![], examined: 0 });
@@ -113,7 +130,7 @@ pub fn solve(kind: HeadKind, guard: Guard, block: &Block, scale: &[f32], rows: &
     let place = |row: &LabelledRow| (classes.binary_search(&&row.class).unwrap_or(usize::MAX), row.recording);
     let judges = judges::choose(&rows.iter().map(place).collect::<Vec<_>>());
     let judges: Vec<&LabelledRow> = judges.into_iter().map(|i| &rows[i]).collect();
-    let learned = Learned { block, scale, judges: &judges, background };
+    let learned = Learned { block, scale, judges: &judges, background, expanded };
     let mut doubtful = BTreeMap::new();
     let mut auto = learned.pool(&doubtful)?;
     for _ in 0..if guard == Guard::On { ROUNDS } else { 0 } {
@@ -135,6 +152,7 @@ struct Learned<'a> {
     scale: &'a [f32],
     judges: &'a [&'a LabelledRow],
     background: &'a [&'a [i8]],
+    expanded: Option<FeatureBlock<'a>>,
 }
 
 impl Learned<'_> {
@@ -145,6 +163,7 @@ impl Learned<'_> {
             trusted.subtract(&row.latent, &LabelSet::single(row.class.clone()))?;
         }
         let moments = Moments::new(&trusted, self.scale)?;
+        let expanded = self.expanded(doubtful)?;
         let class = |row: &LabelledRow| {
             moments.classes().binary_search(&row.class).map_err(|_| {
                 Error::new(ErrorKind::Mismatch, "a held row is of a class that the statistics do not know").at(row.id).found(&row.class)
@@ -152,7 +171,20 @@ impl Learned<'_> {
         };
         let rows = self.trusted(doubtful).map(|(_, row)| row);
         let counted = rows.map(|row| Ok(Counted { latent: &row.latent, class: class(row)?, recording: row.recording }));
-        auto::solve(&moments, &counted.collect::<Result<Vec<_>>>()?, self.background)
+        auto::solve(&moments, &counted.collect::<Result<Vec<_>>>()?, self.background, expanded.as_ref())
+    }
+
+    /// Statistics of the random features of the same rows.
+    fn expanded(&self, doubtful: &BTreeMap<usize, Doubtful>) -> Result<Option<Expanded<'_>>> {
+        let Some(FeatureBlock { features, block }) = self.expanded else { return Ok(None) };
+        let mut trusted = block.clone();
+        let mut expanded = vec![0; features.features()];
+        for row in doubtful.keys().map(|i| self.judges[*i]) {
+            features.check(&row.latent)?;
+            features.expand(&row.latent, &mut expanded);
+            trusted.subtract(&expanded, &LabelSet::single(row.class.clone()))?;
+        }
+        Expanded::new(features, &trusted, self.scale).map(Some)
     }
 
     fn trusted(&self, doubtful: &BTreeMap<usize, Doubtful>) -> impl Iterator<Item = (usize, &LabelledRow)> {

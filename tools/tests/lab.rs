@@ -118,6 +118,33 @@ fn sixteen_bits_and_eight_agree_and_unknown_settings_are_refused() {
 }
 
 #[test]
+fn auto_is_run_with_and_without_random_features_on_the_same_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("clips.npz"));
+    let settings = ["--folds", "3", "--seeds", "1", "--no-offline", "--json", "--classes-per-task", "4"];
+    let run = |head: &str, features: &str| {
+        let out = lab(folder.path(), &[&settings[..], &["--head", head, "--random-features", features]].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<Value>(&out.stdout).unwrap().as_array().unwrap().clone()
+    };
+    let results = run("rf,auto-unguarded", "64");
+    assert_eq!(results.iter().map(|r| r["head"].as_str().unwrap()).collect::<Vec<_>>(), ["rf", "auto-unguarded", "auto-unguarded-rf"]);
+    let members = |r: &Value| r["runs"][0]["members"].as_array().unwrap().iter().map(|m| m["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (members(&results[1]), members(&results[2])),
+        (vec!["slda".into(), "ridge".into()], vec!["slda".into(), "ridge".into(), "rf".into()])
+    );
+    for result in &results {
+        assert_eq!(result["forgetting"], 0.0);
+        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.5, "{}", result["accuracy"]);
+    }
+    let differences = results[2]["differences"].as_array().unwrap();
+    assert!(differences.iter().any(|d| d["minus"] == "auto-unguarded"));
+    let without = run("auto-unguarded", "0");
+    assert_eq!((without.len(), &without[0]["runs"][0]["accuracy"]), (1, &results[1]["runs"][0]["accuracy"]));
+}
+
+#[test]
 fn offline_training_is_left_out_when_told_so_and_nothing_is_compared_with_it() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("clips.npz"));

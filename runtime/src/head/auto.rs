@@ -1,19 +1,20 @@
-//! The head that is combined by evidence: slda and ridge, each with the shrinkage or lambda for which the held rows speak, pooled
+//! The head that is combined by evidence: slda and ridge, and ridge over random features where there are any, each with the shrinkage
+//! or lambda for which the held rows speak, pooled
 //! with the weights that explain those rows best. Every row is scored by members that did not learn its recording
 //! ([`LeaveOut`]), so the weights and the probabilities come from rows that are new to them.
 //!
-//! All members are linear in the embedding, so the pool is one [`LinearHead`]: predicting costs what one of them costs.
+//! All members are linear in the embedding or its features, so the pool is one [`LinearHead`]: predicting costs what one of them costs.
 
 use crate::Result;
 use crate::head::evidence::{Evidence, LAMBDAS, SHRINKAGES, Targets};
-use crate::head::{Counted, LeaveOut, LinearHead, Moments, Scores, SolvedHead, Unknown, pool};
+use crate::head::{Counted, Expanded, LeaveOut, LinearHead, Moments, Scores, SolvedHead, Unknown, pool};
 
 /// What [`solve`] found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Auto {
     /// The pool, as one head with a temperature of 1.
     pub head: LinearHead,
-    /// Its members, in the order of [`MEMBERS`].
+    /// Its members, in the order of [`MEMBERS`], and `rf` last.
     pub members: Vec<Member>,
     /// What the rows say of the pool; none where no row could judge, and then the members weigh the same.
     pub evidence: Option<Evidence>,
@@ -51,20 +52,25 @@ pub struct Member {
     pub log_loss: Option<f64>,
 }
 
-/// The heads that are pooled.
+/// The heads that are pooled, whether or not there are random features.
 pub const MEMBERS: [SolvedHead; 2] = [SolvedHead::Slda, SolvedHead::Ridge];
 
 /// Solves the members and pools them. `rows` are held rows of these moments, whole recordings where they are known; `background`
-/// are latents \[D\] that nobody named.
+/// are latents \[D\] that nobody named. With `expanded`, statistics of random features of the same rows, ridge over them is the third.
 ///
 /// # Errors
-/// `Learn` when there is no class yet or the statistics cannot be solved; `Mismatch` for rows that are not of these moments.
-pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]]) -> Result<Auto> {
+/// `Learn` when there is no class yet or the statistics cannot be solved; `Mismatch` for rows or features that are not of these
+/// moments.
+pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]], expanded: Option<&Expanded<'_>>) -> Result<Auto> {
     let mut members = Vec::new();
     let mut heads = Vec::new();
     let mut scores: Vec<Vec<f64>> = Vec::new();
     let (mut judged, mut unknown) = (Judged::default(), None);
-    for kind in MEMBERS {
+    let features = expanded.map(|e| e.check(moments).and_then(|()| e.expand(rows))).transpose()?.unwrap_or_default();
+    let mut sources: Vec<Source<'_>> = MEMBERS.map(|kind| Source { kind, moments, rows: rows.to_vec(), expanded: None }).into();
+    sources.extend(expanded.map(|e| Source { kind: SolvedHead::Ridge, moments: e.moments(), rows: e.counted(rows, &features), expanded }));
+    for Source { kind, moments, rows, expanded } in &sources {
+        let kind = *kind;
         let chosen = choose(kind, moments, rows)?;
         let (head, evidence) = match chosen {
             Some(chosen) => {
@@ -79,14 +85,17 @@ pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]]) -> R
             None => (kind.solve(moments)?, None),
         };
         members.push(Member {
-            name: kind.name(),
+            name: if expanded.is_some() { "rf" } else { kind.name() },
             parameter: evidence.map_or(kind.default_parameter(), |e| e.parameter),
-            weight: 1.0 / MEMBERS.len() as f64,
+            weight: 1.0 / sources.len() as f64,
             temperature: f64::from(head.temperature),
             accuracy: evidence.map(|e| e.accuracy),
             log_loss: evidence.map(|e| e.log_loss),
         });
-        heads.push(head);
+        heads.push(match expanded {
+            Some(expanded) => expanded.over_embeddings(head),
+            None => head,
+        });
     }
     let mut weights = vec![1.0 / heads.len() as f64; heads.len()];
     let mut evidence = None;
@@ -105,6 +114,15 @@ pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]]) -> R
         });
     }
     Ok(Auto { head: LinearHead::pool("auto", &heads, &weights), members, evidence, unknown, judged })
+}
+
+/// What a member is solved from.
+struct Source<'a> {
+    kind: SolvedHead,
+    moments: &'a Moments,
+    rows: Vec<Counted<'a>>,
+    /// Of the features, when these are what it is linear in.
+    expanded: Option<&'a Expanded<'a>>,
 }
 
 /// The parameter of one head for which the rows speak, with the scores it was chosen by.

@@ -42,7 +42,7 @@ fn counted(rows: &[(usize, u64, Vec<i8>)]) -> Vec<Counted<'_>> {
 fn the_pool_scores_the_weighted_sum_of_its_members() {
     let rows = rows();
     let moments = moments(&rows);
-    let auto = solve(&moments, &counted(&rows), &[]).unwrap();
+    let auto = solve(&moments, &counted(&rows), &[], None).unwrap();
     assert_eq!((auto.members.len(), auto.judged.rows.len()), (2, 36));
     assert!((auto.members.iter().map(|m| m.weight).sum::<f64>() - 1.0).abs() < 1e-12);
     let x: Vec<f32> = rows[5].2.iter().map(|q| f32::from(*q) * 0.05).collect();
@@ -64,9 +64,9 @@ fn the_pool_scores_the_weighted_sum_of_its_members() {
 fn rows_are_judged_without_their_recording_and_not_by_what_they_taught() {
     let rows = rows();
     let moments = moments(&rows);
-    let whole = solve(&moments, &counted(&rows), &[]).unwrap();
+    let whole = solve(&moments, &counted(&rows), &[], None).unwrap();
     let apart: Vec<Counted<'_>> = counted(&rows).into_iter().enumerate().map(|(n, r)| Counted { recording: n as u64, ..r }).collect();
-    let single = solve(&moments, &apart, &[]).unwrap();
+    let single = solve(&moments, &apart, &[], None).unwrap();
     // Rows of one recording stand for each other, so leaving them out one by one finds the head surer than it is.
     assert!(single.evidence.unwrap().log_loss < whole.evidence.unwrap().log_loss - 0.05, "{single:?} {whole:?}");
     let sure = |auto: &Auto| {
@@ -80,12 +80,12 @@ fn rows_are_judged_without_their_recording_and_not_by_what_they_taught() {
 #[test]
 fn without_a_row_to_judge_the_members_weigh_the_same() {
     let rows = rows();
-    let auto = solve(&moments(&rows), &[], &[]).unwrap();
+    let auto = solve(&moments(&rows), &[], &[], None).unwrap();
     assert!(auto.evidence.is_none() && auto.members.iter().all(|m| m.weight == 0.5 && m.accuracy.is_none()), "{auto:?}");
     let one_class: Vec<_> = rows.iter().filter(|r| r.0 == 0).cloned().collect();
-    assert!(solve(&moments(&one_class), &counted(&one_class), &[]).unwrap().evidence.is_none());
+    assert!(solve(&moments(&one_class), &counted(&one_class), &[], None).unwrap().evidence.is_none());
     let foreign = [Counted { latent: &[1], class: 0, recording: 0 }];
-    assert_eq!(solve(&moments(&rows), &foreign, &[]).unwrap_err().kind(), ErrorKind::Mismatch);
+    assert_eq!(solve(&moments(&rows), &foreign, &[], None).unwrap_err().kind(), ErrorKind::Mismatch);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A linear classifier: `scores = W x + b`. Every solved head is one, so that predicting is one dense product whatever
-//! solved it, and one form is stored.
+//! solved it, and one form is stored. What is linear in random features is a part of it: [`Expansion`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::head::Head;
+use crate::head::{Expansion, Head};
 use crate::kernel::scalar::dot;
 use crate::learn::ClassName;
 use crate::{Error, ErrorKind, Result};
@@ -22,6 +22,8 @@ pub struct LinearHead {
     pub bias: Vec<f32>,
     /// What divides the scores before the softmax; above 0.
     pub temperature: f32,
+    /// What random features add; most heads have none.
+    pub expansion: Option<Expansion>,
 }
 
 impl LinearHead {
@@ -49,10 +51,11 @@ impl LinearHead {
         if !finite || !self.temperature.is_finite() || self.temperature <= 0.0 {
             return Err(bad("a stored head holds a value that is not a number, or a temperature of 0"));
         }
-        Ok(())
+        self.expansion.as_ref().and_then(|e| e.wrong(dim, n)).map_or(Ok(()), |what| Err(bad(what)))
     }
 
     /// The weighted sum of `heads` over the same classes, each divided by its temperature: one head with a temperature of 1.
+    /// One of them at most has an expansion.
     pub(crate) fn pool(name: &str, heads: &[LinearHead], weights: &[f64]) -> LinearHead {
         let factors: Vec<f64> = heads.iter().zip(weights).map(|(h, w)| w / f64::from(h.temperature)).collect();
         let sum = |of: fn(&LinearHead) -> &Vec<f32>| {
@@ -65,6 +68,7 @@ impl LinearHead {
             weights: sum(|h| &h.weights),
             bias: sum(|h| &h.bias),
             temperature: 1.0,
+            expansion: heads.iter().zip(&factors).find_map(|(h, f)| h.expansion.as_ref().map(|e| e.times(*f))),
         }
     }
 
@@ -85,6 +89,7 @@ impl LinearHead {
             weights: live.iter().flat_map(|c| &weights[c * dim..(c + 1) * dim]).map(|w| *w as f32).collect(),
             bias: live.iter().map(|c| bias[*c] as f32).collect(),
             temperature: temperature.clamp(1e-30, 1e30) as f32,
+            expansion: None,
         };
         if !head.weights.iter().chain(&head.bias).all(|w| w.is_finite()) {
             return Err(Error::new(ErrorKind::Learn, "the solution is not finite").at(name).cure("raise the shrinkage or lambda"));
@@ -107,6 +112,9 @@ impl Head for LinearHead {
         assert_eq!(out.len(), self.classes.len(), "one score a class");
         for ((z, w), b) in out.iter_mut().zip(self.weights.chunks_exact(x.len())).zip(&self.bias) {
             *z = dot(w, x) + b;
+        }
+        if let Some(expansion) = &self.expansion {
+            expansion.add_scores(x, out);
         }
     }
 

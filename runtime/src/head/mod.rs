@@ -1,10 +1,11 @@
 //! Heads: what classifies an embedding. `ncm`, `slda` and `ridge` are solved from a block's statistics and are all linear
-//! in the embedding ([`LinearHead`]); `auto` pools them by evidence; `softmax` is trained over replay; `naive` is plain softmax SGD,
+//! in the embedding ([`LinearHead`]), or in random features of it ([`random`]); `auto` pools them by evidence; `softmax` is trained over replay; `naive` is plain softmax SGD,
 //! kept for contrast.
 
 pub mod auto;
 pub mod doubt;
 pub mod evidence;
+mod expansion;
 pub mod judges;
 pub mod leave_out;
 mod linear;
@@ -12,6 +13,7 @@ mod moments;
 pub mod naive;
 pub mod ncm;
 pub mod pool;
+pub mod random;
 pub mod ridge;
 pub mod slda;
 pub mod softmax;
@@ -21,9 +23,11 @@ pub mod unknown;
 
 pub use auto::Auto;
 pub use evidence::Evidence;
+pub use expansion::{Expanded, Expansion};
 pub use leave_out::{Counted, LeaveOut, Scores};
 pub use linear::LinearHead;
 pub use moments::Moments;
+pub use random::RandomFeatures;
 pub use unknown::Unknown;
 
 use crate::Result;

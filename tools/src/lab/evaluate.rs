@@ -8,13 +8,14 @@ use wheatear::Result;
 use wheatear::head::auto::Member;
 use wheatear::head::naive::{NaiveConfig, NaiveHead};
 use wheatear::head::softmax::{Exemplar, SoftmaxConfig, SoftmaxHead};
-use wheatear::head::{Counted, Head, HeadKind, Moments, SolvedHead, argmax, judges, softmax};
+use wheatear::head::{Counted, Head, HeadKind, SolvedHead, argmax, judges, softmax};
 use wheatear::learn::ClassName;
 use wheatear::learner::{self, Guard, LabelledRow, Served};
 
 use super::data::Data;
 use super::latents::{Latents, Statistics, Width};
 use super::metrics::{Matrix, backward_transfer, class_accuracy, ece, forgetting, forgetting_max, mean, mean_class_accuracy};
+use super::random::Random;
 use super::reservoir::{Replay, Reservoir};
 use super::split::{Split, Stream, generator, shuffle};
 use crate::clock::thread_cpu_s;
@@ -26,8 +27,10 @@ pub enum Candidate {
     Solved(SolvedHead),
     /// The same, its parameter and temperature chosen by leaving out its own rows.
     Evidence(SolvedHead),
-    /// Heads pooled by the same evidence, as a device serves them.
-    Auto(Guard),
+    /// Ridge over this many random features, by the same evidence.
+    Random(u32),
+    /// Heads pooled by the same evidence, as a device serves them; with this many random features.
+    Auto(Guard, u32),
     /// Softmax SGD with this learning rate.
     Naive(f64),
     /// Trained over this much replay.
@@ -42,8 +45,11 @@ impl Candidate {
             Candidate::Evidence(SolvedHead::Slda) => "slda-loo",
             Candidate::Evidence(SolvedHead::Ridge) => "ridge-loo",
             Candidate::Evidence(head) => head.name(),
-            Candidate::Auto(Guard::On) => "auto",
-            Candidate::Auto(Guard::Off) => "auto-unguarded",
+            Candidate::Random(_) => "rf",
+            Candidate::Auto(Guard::On, 0) => "auto",
+            Candidate::Auto(Guard::On, _) => "auto-rf",
+            Candidate::Auto(Guard::Off, 0) => "auto-unguarded",
+            Candidate::Auto(Guard::Off, _) => "auto-unguarded-rf",
             Candidate::Naive(_) => "naive",
             Candidate::Softmax(_) => "softmax",
         }
@@ -201,7 +207,8 @@ enum Learner {
     Solved(SolvedHead, Statistics),
     /// With the rows that it learned.
     Evidence(SolvedHead, Statistics, Vec<usize>),
-    Auto(Guard, Statistics, Vec<usize>),
+    Random(Random, Vec<usize>),
+    Auto(Guard, Statistics, Option<Random>, Vec<usize>),
     Naive(NaiveHead),
     /// With the rows that replay holds, and all rows as it would hold them.
     Softmax(Box<SoftmaxHead>, Box<Reservoir>, Latents),
@@ -209,10 +216,15 @@ enum Learner {
 
 impl Learner {
     fn new(candidate: Candidate, data: &Data, split: &Split, latents: &Latents) -> Result<Learner> {
+        let random = |count: u32| Random::new(count, data, split, latents);
         Ok(match candidate {
             Candidate::Solved(head) => Learner::Solved(head, latents.statistics(data.names.len())?),
             Candidate::Evidence(head) => Learner::Evidence(head, latents.statistics(data.names.len())?, Vec::new()),
-            Candidate::Auto(guard) => Learner::Auto(guard, latents.statistics(data.names.len())?, Vec::new()),
+            Candidate::Random(count) => Learner::Random(random(count)?, Vec::new()),
+            Candidate::Auto(guard, count) => {
+                let random = (count > 0).then(|| random(count)).transpose()?;
+                Learner::Auto(guard, latents.statistics(data.names.len())?, random, Vec::new())
+            }
             Candidate::Naive(learning_rate) => {
                 Learner::Naive(NaiveHead::new(data.dim, NaiveConfig { learning_rate, ..NaiveConfig::default() }))
             }
@@ -229,8 +241,17 @@ impl Learner {
     fn learn(&mut self, data: &Data, latents: &Latents, chunk: &[usize]) -> Result<()> {
         match self {
             Learner::Solved(_, statistics) => latents.learn(statistics, data, chunk),
-            Learner::Evidence(_, statistics, learned) | Learner::Auto(_, statistics, learned) => {
+            Learner::Evidence(_, statistics, learned) => {
                 learned.extend(chunk);
+                latents.learn(statistics, data, chunk)
+            }
+            Learner::Random(random, learned) => {
+                learned.extend(chunk);
+                random.learn(data, latents, chunk)
+            }
+            Learner::Auto(_, statistics, random, learned) => {
+                learned.extend(chunk);
+                random.as_mut().map_or(Ok(()), |random| random.learn(data, latents, chunk))?;
                 latents.learn(statistics, data, chunk)
             }
             Learner::Naive(head) => {
@@ -259,13 +280,14 @@ impl Learner {
             Learner::Solved(head, statistics) => plain(Box::new(head.solve(&latents.moments(statistics, data)?)?)),
             Learner::Evidence(head, statistics, learned) => {
                 let moments = latents.moments(statistics, data)?;
-                let rows = learned.iter().map(|i| counted(&moments, data, latents, *i)).collect::<Result<Vec<_>>>()?;
-                let judges = judges::choose(&rows.iter().map(|r| (r.class, r.recording)).collect::<Vec<_>>());
-                let judges: Vec<Counted<'_>> = judges.into_iter().map(|i| rows[i]).collect();
-                plain(Box::new(head.solve_by_evidence(&moments, &judges)?))
+                plain(Box::new(head.solve_by_evidence(&moments, &judges(moments.classes(), data, latents, learned)?)?))
             }
-            Learner::Auto(guard, statistics, learned) => {
-                let served = serve(*guard, statistics, data, latents, learned)?;
+            Learner::Random(random, learned) => {
+                let classes: Vec<ClassName> = random.block().block.classes().keys().cloned().collect();
+                plain(Box::new(random.expanded(latents)?.solve_by_evidence(&judges(&classes, data, latents, learned)?)?))
+            }
+            Learner::Auto(guard, statistics, random, learned) => {
+                let served = serve(*guard, statistics, data, latents, learned, random.as_ref())?;
                 let wrong = |i: usize| data.y[i] != data.truth[i];
                 let caught = served.doubtful.iter().filter(|d| wrong(d.id as usize)).count();
                 let doubted = Doubted {
@@ -289,22 +311,35 @@ struct Answering<'a> {
     doubted: Option<Doubted>,
 }
 
-fn counted<'a>(moments: &Moments, data: &Data, latents: &'a Latents, i: usize) -> Result<Counted<'a>> {
-    let class = moments.classes().binary_search(&data.names[data.y[i]]).unwrap_or(usize::MAX);
-    Ok(Counted { latent: latents.steps(i)?, class, recording: data.recording[i] as u64 })
+/// Those of the rows that were `learned` that judge a head of these classes.
+fn judges<'a>(classes: &[ClassName], data: &Data, latents: &'a Latents, learned: &[usize]) -> Result<Vec<Counted<'a>>> {
+    let counted = |i: &usize| {
+        let class = classes.binary_search(&data.names[data.y[*i]]).unwrap_or(usize::MAX);
+        Ok(Counted { latent: latents.steps(*i)?, class, recording: data.recording[*i] as u64 })
+    };
+    let rows = learned.iter().map(counted).collect::<Result<Vec<_>>>()?;
+    let chosen = judges::choose(&rows.iter().map(|r| (r.class, r.recording)).collect::<Vec<_>>());
+    Ok(chosen.into_iter().map(|i| rows[i]).collect())
 }
 
 /// The pooled head of rows that were `learned`, as a device serves it.
 ///
 /// # Errors
 /// `Config` for latents of more than 8 bits.
-pub fn serve(guard: Guard, statistics: &Statistics, data: &Data, latents: &Latents, learned: &[usize]) -> Result<Served> {
+pub fn serve(
+    guard: Guard,
+    statistics: &Statistics,
+    data: &Data,
+    latents: &Latents,
+    learned: &[usize],
+    random: Option<&Random>,
+) -> Result<Served> {
     let row = |i: &usize| {
         let (latent, class) = (latents.steps(*i)?.to_vec(), data.names[data.y[*i]].clone());
         Ok(LabelledRow { id: *i as u64, latent, class, recording: data.recording[*i] as u64 })
     };
     let rows = learned.iter().map(row).collect::<Result<Vec<_>>>()?;
-    learner::solve(HeadKind::Auto, guard, latents.block(statistics)?, latents.scale(), &rows, &[])
+    learner::solve(HeadKind::Auto, guard, latents.block(statistics)?, latents.scale(), &rows, &[], random.map(Random::block))
 }
 
 /// The class of each row, and how sure the head is of it.

@@ -9,6 +9,7 @@ mod latents;
 mod metrics;
 mod offline;
 mod plot;
+mod random;
 mod report;
 mod reservoir;
 mod results;

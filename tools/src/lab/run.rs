@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Leave offline joint training out: quicker, and the process takes no more memory than learning does
     #[arg(long, conflicts_with_all = ["report", "figure"])]
     no_offline: bool,
+    /// Random features: auto is run once more with ridge over them as a third head; 0 for none (1024 for rf)
+    #[arg(long, value_name = "F", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8192))]
+    random_features: u32,
     /// Results as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -70,6 +73,8 @@ enum HeadName {
     Auto,
     /// The same, every label believed
     AutoUnguarded,
+    /// ridge over random features, its lambda and temperature chosen by leaving out rows
+    Rf,
     /// A cosine classifier trained over replay
     Softmax,
 }
@@ -78,6 +83,14 @@ enum HeadName {
 /// what is left is the nearest of the means imprinted from each class's first chunk, which is not SGD (`--naive-lr` shows
 /// it: on 20 instruments .24 at 0.0003, .41 at 0.0001 and .65 at 0.00001).
 const NAIVE_RATES: [f64; 6] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
+
+/// Features of `rf` unless others are asked for.
+const RANDOM_FEATURES: u32 = 1024;
+
+/// auto, and again with random features when there are any, so that the two are compared on the same runs.
+fn autos(guard: Guard, features: u32) -> impl Iterator<Item = Candidate> {
+    [0, features].into_iter().take(if features == 0 { 1 } else { 2 }).map(move |features| Candidate::Auto(guard, features))
+}
 
 fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|v: &f64| v.is_finite() && *v > 0.0).ok_or_else(|| "a number above 0".to_owned())
@@ -140,8 +153,11 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             HeadName::Ridge => candidates.push(Candidate::Solved(SolvedHead::Ridge)),
             HeadName::SldaLoo => candidates.push(Candidate::Evidence(SolvedHead::Slda)),
             HeadName::RidgeLoo => candidates.push(Candidate::Evidence(SolvedHead::Ridge)),
-            HeadName::Auto => candidates.push(Candidate::Auto(Guard::On)),
-            HeadName::AutoUnguarded => candidates.push(Candidate::Auto(Guard::Off)),
+            HeadName::Auto => candidates.extend(autos(Guard::On, args.random_features)),
+            HeadName::AutoUnguarded => candidates.extend(autos(Guard::Off, args.random_features)),
+            HeadName::Rf => {
+                candidates.push(Candidate::Random(if args.random_features == 0 { RANDOM_FEATURES } else { args.random_features }))
+            }
             HeadName::Softmax => candidates.push(Candidate::Softmax(replay)),
         }
     }
@@ -182,7 +198,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
         .iter()
         .filter_map(|(c, runs)| match c {
             Candidate::Naive(rate) => Some((*rate, evaluate::mean_accuracy(runs))),
-            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Auto(_) | Candidate::Softmax(_) => None,
+            Candidate::Solved(_) | Candidate::Evidence(_) | Candidate::Random(_) | Candidate::Auto(..) | Candidate::Softmax(_) => None,
         })
         .collect();
     let best = rates.iter().fold(None, |best: Option<(f64, f64)>, r| if best.is_none_or(|b| r.1 > b.1) { Some(*r) } else { best });

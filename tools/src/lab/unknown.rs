@@ -128,7 +128,7 @@ fn of_half(data: &Data, split: &Split, taught: &[usize]) -> Result<Run> {
     let mut statistics = latents.statistics(data.names.len())?;
     latents.learn(&mut statistics, data, &train)?;
     let moments = latents.moments(&statistics, data)?;
-    let Served { head, unknown: Some(unknown), .. } = serve(Guard::On, &statistics, data, &latents, &train)? else {
+    let Served { head, unknown: Some(unknown), .. } = serve(Guard::On, &statistics, data, &latents, &train, None)? else {
         return Err(Error::new(ErrorKind::Learn, "too few recordings a class to judge by")
             .at(&data.name)
             .expected("two or more of each class")
