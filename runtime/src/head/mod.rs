@@ -5,6 +5,7 @@
 pub mod auto;
 pub mod doubt;
 pub mod evidence;
+pub mod incremental;
 pub mod judges;
 pub mod leave_out;
 mod linear;
@@ -21,8 +22,9 @@ pub mod unknown;
 
 pub use auto::Auto;
 pub use evidence::Evidence;
+pub use incremental::Incremental;
 pub use leave_out::{Counted, LeaveOut, Scores};
-pub use linear::LinearHead;
+pub use linear::{LatentHead, LinearHead};
 pub use moments::Moments;
 pub use unknown::Unknown;
 
