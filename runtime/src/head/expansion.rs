@@ -49,6 +49,11 @@ impl Expansion {
         for ((q, x), s) in latent.iter_mut().zip(x).zip(&self.scale) {
             *q = (x / s).round().clamp(-127.0, 127.0) as i8;
         }
+        self.add_latent_scores(latent, out);
+    }
+
+    /// Adds the scores of `latent` \[D\] to `out` \[C\]. Allocates nothing.
+    pub(crate) fn add_latent_scores(&self, latent: &[i8], out: &mut [f32]) {
         for (value, weights) in self.features.values(latent).zip(self.weights.chunks_exact(out.len())).filter(|(value, _)| *value != 0) {
             let value = f32::from(value);
             out.iter_mut().zip(weights).for_each(|(z, w)| *z += w * value);

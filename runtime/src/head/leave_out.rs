@@ -96,9 +96,7 @@ impl<'a> LeaveOut<'a> {
         let means = vectors.transpose() * Mat::from_fn(dim, c, |i, k| feature(k, i));
         let mean_squares = Mat::from_fn(dim, c, |i, k| means[(i, k)] * means[(i, k)]);
         let scored = (0..c).filter(|c| !moments.classes()[*c].is_retired()).collect();
-        let gram = moments.gram();
-        let squares = (0..d).map(|i| gram[(i, i)]).sum();
-        Ok(LeaveOut { moments, scored, ridge, vectors, values, means, mean_squares, squares })
+        Ok(LeaveOut { moments, scored, ridge, vectors, values, means, mean_squares, squares: moments.squares() })
     }
 
     /// Index of the classes that are scored among those of the moments, in order \[C\].

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::head::{Expansion, Head};
-use crate::kernel::scalar::dot;
+use crate::head::{Expansion, Head, softmax};
+use crate::kernel::{self, scalar};
 use crate::learn::ClassName;
 use crate::{Error, ErrorKind, Result};
 
@@ -110,9 +110,7 @@ impl Head for LinearHead {
     fn scores(&self, x: &[f32], out: &mut [f32]) {
         assert_eq!(x.len(), self.dim(), "embedding length");
         assert_eq!(out.len(), self.classes.len(), "one score a class");
-        for ((z, w), b) in out.iter_mut().zip(self.weights.chunks_exact(x.len())).zip(&self.bias) {
-            *z = dot(w, x) + b;
-        }
+        scalar::scores(&self.weights, &self.bias, x, out);
         if let Some(expansion) = &self.expansion {
             expansion.add_scores(x, out);
         }
@@ -120,5 +118,47 @@ impl Head for LinearHead {
 
     fn temperature(&self) -> f32 {
         self.temperature
+    }
+}
+
+/// A linear head that scores latents as they are: the value of a latent step of each dimension is folded into its weights once.
+#[derive(Debug, Clone)]
+pub struct LatentHead {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    expansion: Option<Expansion>,
+    temperature: f32,
+}
+
+impl LatentHead {
+    /// `head` over latents with steps of `scale` \[D\].
+    ///
+    /// # Panics
+    /// When `scale` has another length than the head's embeddings.
+    pub fn new(head: &LinearHead, scale: &[f32]) -> LatentHead {
+        assert_eq!(scale.len(), head.dim(), "one step a dimension");
+        let row = |w: &[f32]| w.iter().zip(scale).map(|(w, s)| w * s).collect::<Vec<_>>();
+        let weights = head.weights.chunks_exact(scale.len()).flat_map(row).collect();
+        LatentHead { weights, bias: head.bias.clone(), expansion: head.expansion.clone(), temperature: head.temperature }
+    }
+
+    /// As [`Head::scores`], of a latent \[D\], up to rounding. Allocates nothing.
+    ///
+    /// # Panics
+    /// When a slice has another length than the head's.
+    pub fn scores(&self, latent: &[i8], out: &mut [f32]) {
+        kernel::predict(&self.weights, &self.bias, latent, out);
+        if let Some(expansion) = &self.expansion {
+            expansion.add_latent_scores(latent, out);
+        }
+    }
+
+    /// As [`Head::probabilities`], of a latent \[D\]. Allocates nothing.
+    ///
+    /// # Panics
+    /// When a slice has another length than the head's.
+    pub fn probabilities(&self, latent: &[i8], out: &mut [f32]) {
+        self.scores(latent, out);
+        softmax(out, self.temperature);
     }
 }

@@ -3,7 +3,8 @@
 //! An integer below 2^53 is exact in f64; beyond (5e11 rows) the solvers see it rounded to 53 bits. The statistics
 //! themselves stay exact.
 
-use faer::Mat;
+use faer::linalg::matmul::triangular::{BlockStructure, matmul};
+use faer::{Accum, Mat, MatRef, Par};
 
 use crate::learn::{Block, BlockKind, ClassName};
 use crate::{Error, ErrorKind, Result};
@@ -96,17 +97,40 @@ impl Moments {
     /// How much narrower the rows of one class spread than all rows: `tr(W / (N - C)) / tr(T / (N - 1))`, 0 to 1.
     pub(crate) fn narrowness(&self) -> f64 {
         let (c, n) = (self.classes.len() as f64, self.rows());
-        let trace = |m: &Mat<f64>| (0..self.dim()).map(|i| m[(i, i)]).sum::<f64>();
-        let sums = self.sums();
-        let total: Vec<f64> = (0..self.dim()).map(|i| sums.iter().skip(i).step_by(self.dim()).sum()).collect();
-        let all = trace(&self.gram()) - total.iter().map(|t| t * t).sum::<f64>() / n;
-        let ratio = trace(&self.within_scatter()) / (n - c).max(1.0) / (all / (n - 1.0).max(1.0));
+        let all = self.squares() - self.total().iter().map(|t| t * t).sum::<f64>() / n;
+        let ratio = self.within_squares() / (n - c).max(1.0) / (all / (n - 1.0).max(1.0));
         if ratio.is_finite() { ratio.clamp(0.0, 1.0) } else { 1.0 }
+    }
+
+    /// Sum of the squares of all rows: `tr(G)`.
+    pub(crate) fn squares(&self) -> f64 {
+        let d = self.dim();
+        let diagonal = (0..d).scan(0, |at, i| Some(self.gram[std::mem::replace(at, *at + d - i)]));
+        diagonal.zip(&self.scale).map(|(g, s)| g * s * s).sum()
+    }
+
+    /// `tr(W)`: what is left of the squares when each row is taken from its class's mean.
+    pub(crate) fn within_squares(&self) -> f64 {
+        let of_class = |(sum, n): (&[f64], &f64)| sum.iter().zip(&self.scale).map(|(s, step)| (s * step).powi(2)).sum::<f64>() / n;
+        self.squares() - self.sums.chunks_exact(self.dim()).zip(&self.counts).map(of_class).sum::<f64>()
+    }
+
+    /// Sum of all rows in the embedding's units, \[D\].
+    fn total(&self) -> Vec<f64> {
+        let mut total = vec![0.0; self.dim()];
+        self.sums().chunks_exact(self.dim()).for_each(|sum| total.iter_mut().zip(sum).for_each(|(t, s)| *t += s));
+        total
     }
 
     /// Class means in the embedding's units, \[C, D\] row-major.
     pub fn means(&self) -> Vec<f64> {
         self.class_values(|c| 1.0 / self.counts[c])
+    }
+
+    /// Mean of one class in the embedding's units, \[D\].
+    pub(crate) fn mean(&self, class: usize) -> Vec<f64> {
+        let sum = &self.sums[class * self.dim()..][..self.dim()];
+        sum.iter().zip(&self.scale).map(|(q, s)| q * s * (1.0 / self.counts[class])).collect()
     }
 
     /// Class sums in the embedding's units, \[C, D\] row-major.
@@ -126,50 +150,96 @@ impl Moments {
 
     /// `G = sum x x^T` in the embedding's units, \[D, D\] symmetric.
     pub fn gram(&self) -> Mat<f64> {
-        self.symmetric(&self.gram)
+        let mut gram = self.lower(self.dim());
+        mirror(&mut gram);
+        gram
     }
 
     /// The Gram matrix of the rows with a 1 behind each, \[D + 1, D + 1\] symmetric.
     pub(crate) fn gram_with_bias(&self) -> Mat<f64> {
-        let (d, gram, sums) = (self.dim(), self.gram(), self.sums());
-        let total: Vec<f64> = (0..d).map(|i| sums.iter().skip(i).step_by(d).sum()).collect();
-        Mat::from_fn(d + 1, d + 1, |i, j| match (i == d, j == d) {
-            (false, false) => gram[(i, j)],
-            (true, false) => total[j],
-            (false, true) => total[i],
-            (true, true) => self.rows(),
-        })
+        let d = self.dim();
+        let mut gram = self.lower(d + 1);
+        self.total().iter().enumerate().for_each(|(i, t)| gram[(d, i)] = *t);
+        gram[(d, d)] = self.rows();
+        mirror(&mut gram);
+        gram
     }
 
     /// Within-class scatter `W = G - sum_c S_c S_c^T / n_c` in the embedding's units, \[D, D\] symmetric.
     pub fn within_scatter(&self) -> Mat<f64> {
-        let d = self.dim();
-        let mut w = self.gram.clone();
-        for (sum, n) in self.sums.chunks_exact(d).zip(&self.counts) {
-            let mut rest = w.as_mut_slice();
-            for i in 0..d {
-                let (row, tail) = rest.split_at_mut(d - i);
-                let f = sum[i] / n;
-                row.iter_mut().zip(&sum[i..]).for_each(|(w, s)| *w -= f * s);
-                rest = tail;
-            }
-        }
-        self.symmetric(&w)
+        let (c, d) = (self.classes.len(), self.dim());
+        let (sums, means) = (self.sums(), self.means());
+        let mut w = self.lower(d);
+        let (sums, means) = (MatRef::from_column_major_slice(&sums, d, c), MatRef::from_column_major_slice(&means, d, c));
+        let (lower, whole) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
+        matmul(w.as_mut(), lower, Accum::Add, sums, whole, means.transpose(), whole, -1.0, Par::Seq);
+        mirror(&mut w);
+        w
     }
 
-    fn symmetric(&self, packed: &[f64]) -> Mat<f64> {
+    /// `W x` for `x` \[D\] in the embedding's units, straight from the sums: about `D^2 + 2 C D` multiply-adds.
+    pub(crate) fn within_product(&self, x: &[f64]) -> Vec<f64> {
+        let scaled = |values: &[f64]| values.iter().zip(&self.scale).map(|(v, s)| v * s).collect::<Vec<f64>>();
+        let x = scaled(x);
+        let mut product = vec![0.0; self.dim()];
+        let mut rest = self.gram.as_slice();
+        for i in 0..self.dim() {
+            let (row, tail) = rest.split_at(self.dim() - i);
+            product[i] += dot(row, &x[i..]);
+            add_multiple(x[i], &row[1..], &mut product[i + 1..]);
+            rest = tail;
+        }
+        for (sum, n) in self.sums.chunks_exact(self.dim()).zip(&self.counts) {
+            add_multiple(-dot(sum, &x) / n, sum, &mut product);
+        }
+        scaled(&product)
+    }
+
+    /// G in the lower triangle of a matrix of `size` rows; zeros elsewhere.
+    fn lower(&self, size: usize) -> Mat<f64> {
         let d = self.dim();
-        let mut out = Mat::zeros(d, d);
-        let mut rest = packed;
+        let mut out = Mat::zeros(size, size);
+        let mut rest = self.gram.as_slice();
         for i in 0..d {
+            // Row i of the upper triangle is column i of the lower one.
             let (row, tail) = rest.split_at(d - i);
-            for (j, v) in (i..d).zip(row) {
-                let x = v * self.scale[i] * self.scale[j];
-                out[(i, j)] = x;
-                out[(j, i)] = x;
+            if let Some(column) = out.col_mut(i).try_as_col_major_mut() {
+                let column = &mut column.as_slice_mut()[i..d];
+                column.iter_mut().zip(row).zip(&self.scale[i..]).for_each(|((x, g), s)| *x = g * self.scale[i] * s);
             }
             rest = tail;
         }
         out
+    }
+}
+
+/// `a^T b`, in eight partial sums, so that the compiler vectorises it.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        (0..8).for_each(|k| lanes[k] += a[k] * b[k]);
+    }
+    lanes.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}
+
+/// `y += factor x`.
+pub(crate) fn add_multiple(factor: f64, x: &[f64], y: &mut [f64]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
+}
+
+/// Copies the lower triangle to the upper one, tile by tile: columns of a usual D lie a power of two apart and push each other out
+/// of the cache.
+fn mirror(m: &mut Mat<f64>) {
+    const TILE: usize = 16;
+    let size = m.nrows();
+    for first in (0..size).step_by(TILE) {
+        for i in (first..size).step_by(TILE) {
+            for j in first..size.min(first + TILE) {
+                for i in i.max(j + 1)..size.min(i + TILE) {
+                    m[(j, i)] = m[(i, j)];
+                }
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use faer::linalg::solvers::Llt;
 use faer::prelude::Solve;
-use faer::{Mat, Side};
+use faer::{Mat, MatRef, Scale, Side};
 
 use crate::head::{LinearHead, Moments};
 use crate::{Error, ErrorKind, Result};
@@ -26,9 +26,8 @@ pub fn solve(moments: &Moments, shrinkage: f64) -> Result<LinearHead> {
     let sigma = covariance(moments, shrinkage)?;
     let (c, d) = (moments.classes().len(), moments.dim());
     let means = moments.means();
-    let rhs = Mat::from_fn(d, c, |i, k| means[k * d + i]);
-    let weights = cholesky(&sigma, "slda", "raise the shrinkage")?.solve(&rhs);
-    let flat: Vec<f64> = (0..c).flat_map(|k| weights.col(k).iter().copied().collect::<Vec<_>>()).collect();
+    let weights = cholesky(&sigma, "slda", "raise the shrinkage")?.solve(MatRef::from_column_major_slice(&means, d, c));
+    let flat: Vec<f64> = weights.col_iter().flat_map(|w| w.iter().copied()).collect();
     let bias: Vec<f64> =
         means.chunks_exact(d).zip(flat.chunks_exact(d)).map(|(m, w)| -0.5 * m.iter().zip(w).map(|(a, b)| a * b).sum::<f64>()).collect();
     LinearHead::from_f64("slda", moments.classes(), &flat, &bias, 1.0)
@@ -39,24 +38,30 @@ pub(crate) fn covariance(moments: &Moments, shrinkage: f64) -> Result<Mat<f64>> 
     if !(0.0..=1.0).contains(&shrinkage) {
         return Err(Error::new(ErrorKind::Config, "the shrinkage of slda is out of range").expected("0 to 1").found(shrinkage));
     }
-    let (c, d) = (moments.classes().len() as f64, moments.dim());
-    let mut sigma = moments.within_scatter();
-    let freedom = (moments.rows() - c).max(1.0);
-    let trace = |m: &Mat<f64>| (0..d).map(|i| m[(i, i)]).sum::<f64>();
-    let mean_variance = trace(&sigma) / freedom / d as f64;
-    let mean_square = trace(&moments.gram()) / moments.rows() / d as f64;
-    // What is left of a scatter of exactly zero is rounding, far below any real one.
-    if mean_variance <= 1e-12 * mean_square || mean_variance == 0.0 {
+    let d = moments.dim();
+    if !has_scatter(moments) {
+        let mean_square = moments.squares() / moments.rows() / d as f64;
         let level = if mean_square > 0.0 { mean_square } else { 1.0 };
         return Ok(Mat::from_fn(d, d, |i, j| if i == j { level } else { 0.0 }));
     }
-    for j in 0..d {
-        for i in 0..d {
-            sigma[(i, j)] *= (1.0 - shrinkage) / freedom;
-        }
-        sigma[(j, j)] += shrinkage * mean_variance;
-    }
+    let mut sigma = moments.within_scatter();
+    let freedom = freedom(moments);
+    let mean_variance = moments.within_squares() / freedom / d as f64;
+    sigma *= Scale((1.0 - shrinkage) / freedom);
+    (0..d).for_each(|i| sigma[(i, i)] += shrinkage * mean_variance);
     Ok(sigma)
+}
+
+/// What the scatter is divided by: N - C, at least 1.
+pub(crate) fn freedom(moments: &Moments) -> f64 {
+    (moments.rows() - moments.classes().len() as f64).max(1.0)
+}
+
+/// Whether any row differs from the mean of its class. What is left of a scatter of exactly zero is rounding, far below any real
+/// one.
+pub(crate) fn has_scatter(moments: &Moments) -> bool {
+    let mean_variance = moments.within_squares() / freedom(moments);
+    mean_variance > 1e-12 * moments.squares() / moments.rows() && mean_variance > 0.0
 }
 
 /// The inverse of the lower Cholesky factor of Sigma, row by row \[D (D + 1) / 2\]: `|R x|^2 = x^T Sigma^-1 x`.

@@ -10,7 +10,7 @@
 //! so that few rows look less like certainty. The means and the covariance are those of the learned rows themselves: with
 //! fewer rows than components the probabilities are still overconfident, and only held-out rows could say by how much.
 
-use faer::Mat;
+use faer::MatRef;
 
 use crate::Result;
 use crate::head::{Moments, slda};
@@ -24,13 +24,15 @@ pub(crate) fn margin_temperature(moments: &Moments, weights: &[f64]) -> Result<f
     let sigma = slda::covariance(moments, slda::SHRINKAGE)?;
     let means = moments.means();
     // Over all pairs, sum (a_c - a_k) . (b_c - b_k) = C sum a_c . b_c - (sum a_c) . (sum b_c).
-    let pairs = |a: &[f64], b: &[f64]| {
-        let own: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
-        let column = |v: &[f64], i: usize| v.iter().skip(i).step_by(d).sum::<f64>();
-        c as f64 * own - (0..d).map(|i| column(a, i) * column(b, i)).sum::<f64>()
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let sum = |v: &[f64]| {
+        let mut sum = vec![0.0; d];
+        v.chunks_exact(d).for_each(|row| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x));
+        sum
     };
-    let spread = &sigma * Mat::from_fn(d, c, |i, k| weights[k * d + i]);
-    let spread: Vec<f64> = (0..c * d).map(|n| spread[(n % d, n / d)]).collect();
+    let pairs = |a: &[f64], b: &[f64]| c as f64 * dot(a, b) - dot(&sum(a), &sum(b));
+    let spread = &sigma * MatRef::from_column_major_slice(weights, d, c);
+    let spread: Vec<f64> = spread.col_iter().flat_map(|column| column.iter().copied()).collect();
     let (variance, margin) = (pairs(weights, &spread), pairs(weights, &means));
     let t = variance / margin;
     Ok(if t.is_finite() && t > 0.0 { t } else { 1.0 })

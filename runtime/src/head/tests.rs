@@ -133,6 +133,22 @@ fn nothing_learned_wrong_block_and_wrong_parameters_are_errors() {
 }
 
 #[test]
+fn a_latent_has_the_scores_and_probabilities_of_its_values() {
+    let rows: [(&str, &[i8]); 5] = [("a", &[10, 1, 3]), ("a", &[12, -1, 5]), ("b", &[-9, 2, 4]), ("b", &[-11, 0, -4]), ("c", &[1, 30, -2])];
+    let scale = [0.1, 0.2, 0.3];
+    let head = ridge::solve(&Moments::new(&block(&rows), &scale).unwrap(), 0.01).unwrap();
+    let latents = LatentHead::new(&head, &scale);
+    for (_, q) in rows {
+        let x: Vec<f32> = q.iter().zip(scale).map(|(q, s)| f32::from(*q) * s).collect();
+        let ([mut z, mut p], [mut latent_z, mut latent_p]) = ([[0.0; 3]; 2], [[0.0; 3]; 2]);
+        (head.scores(&x, &mut z), head.probabilities(&x, &mut p));
+        (latents.scores(q, &mut latent_z), latents.probabilities(q, &mut latent_p));
+        let near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near(z, latent_z) && near(p, latent_p) && p != z, "{z:?} {latent_z:?} {p:?} {latent_p:?}");
+    }
+}
+
+#[test]
 fn a_stored_head_is_checked_before_use() {
     let good = solve(SolvedHead::Slda, &[("a", &[10, 1]), ("a", &[12, -1]), ("b", &[-9, 2])]);
     let spoil: [fn(&mut LinearHead); 6] = [

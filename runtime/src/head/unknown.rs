@@ -13,7 +13,7 @@
 use crate::Result;
 use crate::head::auto::Chosen;
 use crate::head::{Head, LinearHead, Moments, slda};
-use crate::kernel::scalar::dot;
+use crate::kernel::scalar::triangle_square;
 
 /// Tells windows of known classes from others.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,13 +72,7 @@ impl Unknown {
     /// When a slice has another length than the head's.
     pub fn distance(&self, x: &[f32], z: &mut [f32]) -> f32 {
         self.head.scores(x, z);
-        let (mut square, mut rest) = (0f64, self.whitening.as_slice());
-        for i in 0..x.len() {
-            let (row, tail) = rest.split_at(i + 1);
-            let y = f64::from(dot(row, &x[..=i]));
-            square += y * y;
-            rest = tail;
-        }
+        let square = triangle_square(&self.whitening, x);
         let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mean = z.iter().map(|z| f64::from(*z)).sum::<f64>() / z.len() as f64;
         let narrowness = f64::from(self.narrowness);

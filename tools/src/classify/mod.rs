@@ -5,7 +5,7 @@ mod format;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use wheatear::head::{Head, HeadKind, LinearHead, Unknown, argmax};
+use wheatear::head::{Head, HeadKind, LatentHead, LinearHead, Unknown, argmax};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::ClassName;
 use wheatear::learner::{self, Served};
@@ -157,7 +157,7 @@ const BEST: usize = 3;
 
 /// Turns embeddings into classes, in buffers of its own.
 struct Judge<'a> {
-    head: &'a LinearHead,
+    head: LatentHead,
     unknown: Option<&'a Unknown>,
     quantiser: &'a Quantiser,
     silence: f32,
@@ -168,8 +168,9 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(head: &'a LinearHead, unknown: Option<&'a Unknown>, quantiser: &'a Quantiser, silence: f32) -> Judge<'a> {
-        let dim = quantiser.dim();
-        Judge { head, unknown, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p: vec![0.0; head.classes().len()] }
+        let (dim, p) = (quantiser.dim(), vec![0.0; head.classes().len()]);
+        let head = LatentHead::new(head, quantiser.scale());
+        Judge { head, unknown, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p }
     }
 
     fn judge(&mut self, w: &pipeline::Window<'_>) -> Result<Judged> {
@@ -179,9 +180,11 @@ impl<'a> Judge<'a> {
         }
         // What was learned were latents, so what is classified are latents: the same window gives the same answer.
         self.quantiser.quantise(w.embedding, &mut self.latent)?;
-        self.quantiser.dequantise(&self.latent, &mut self.x);
-        let unknown = self.unknown.map(|unknown| unknown.probability(&self.x, &mut self.p));
-        self.head.probabilities(&self.x, &mut self.p);
+        let unknown = self.unknown.map(|unknown| {
+            self.quantiser.dequantise(&self.latent, &mut self.x);
+            unknown.probability(&self.x, &mut self.p)
+        });
+        self.head.probabilities(&self.latent, &mut self.p);
         let mut best = [(usize::MAX, 0.0); BEST];
         for place in best.iter_mut().take(self.p.len()) {
             let c = argmax(&self.p);

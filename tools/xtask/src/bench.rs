@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements beside other programs, each a program of its own that is built when it is asked for.
+//! `cargo xtask bench`: measurements, each a program of its own that is built when it is asked for.
 
 use crate::assets::Places;
 use crate::process::{loud, typed};
@@ -16,6 +16,13 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// What learning and predicting cost, over dimensions and classes; `learn --help` has its options
+    #[command(disable_help_flag = true)]
+    Learn {
+        /// Options of the benchmark, for instance `--json figures.json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 /// Builds the benchmark and runs it in the folder where one is.
@@ -23,6 +30,7 @@ pub fn run(what: &Bench) -> Result<()> {
     let places = Places::find()?;
     let (package, args) = match what {
         Bench::Store { args } => ("bench-store", args),
+        Bench::Learn { args } => ("bench-learn", args),
     };
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--package", package]).current_dir(&places.root);

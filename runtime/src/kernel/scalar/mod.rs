@@ -1,12 +1,14 @@
-//! Scalar kernels: the rank-k update of an integer Gram matrix, sums of latents, the dot product of f32 vectors, a query
+//! Scalar kernels: the rank-k update of an integer Gram matrix, sums of latents, products of f32 vectors and rows, a query
 //! against packed latents, and the scores of a linear head.
 //!
 //! A component lies in -127..=127, so a product is at most 16,129, the sum of two products fits an i16 and the sum of
 //! [`CHUNK_ROWS_MAX`] products fits an i32. -128 would break the last two and must be kept out by the caller.
 
+mod dense;
 mod packed;
 mod predict;
 
+pub use dense::{scores, triangle_square};
 pub(super) use packed::check_packed;
 pub use packed::{DIM_MAX, packed_distances, packed_dots};
 pub use predict::predict;
@@ -14,6 +16,9 @@ pub(super) use predict::{check_predict, finish};
 
 /// Rows whose products one i32 holds: `133,000 * 127^2 < 2^31`.
 pub const CHUNK_ROWS_MAX: usize = 133_000;
+
+/// Rows of f32 that are multiplied together.
+const ROWS: usize = 4;
 
 /// Columns whose i32 accumulators are worked on at once; one tile stays in the first-level cache.
 const TILE: usize = 256;
@@ -108,7 +113,12 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
             acc[k] += x[k] * y[k];
         }
     }
-    ((acc[0] + acc[4]) + (acc[2] + acc[6])) + ((acc[1] + acc[5]) + (acc[3] + acc[7])) + tail
+    add_lanes(acc) + tail
+}
+
+/// Adds eight partial sums in the order that all kernels have.
+fn add_lanes(lanes: [f32; 8]) -> f32 {
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Scores of a linear head straight from a latent.
 
-/// Rows of the matrix that are multiplied together.
-const ROWS: usize = 4;
+use super::{ROWS, add_lanes};
 
 /// Scores of a linear head: `z = W q + b`, where W holds the scale of each dimension: `W_ci = w_ci s_i`.
 ///
@@ -40,7 +39,7 @@ pub fn predict(weights: &[f32], bias: &[f32], latent: &[i8], out: &mut [f32]) {
 /// Adds eight partial sums and the products of the components behind the last eight, in the order of [`super::dot`].
 pub(in crate::kernel) fn finish(lanes: [f32; 8], weights: &[f32], latent: &[i8]) -> f32 {
     let rest: f32 = weights.iter().zip(latent).map(|(w, q)| w * f32::from(*q)).sum();
-    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7])) + rest
+    add_lanes(lanes) + rest
 }
 
 /// Checks the shapes of a linear head.
