@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ErrorKind;
-use crate::head::{Head, auto};
+use crate::head::{Head, LatentHead, auto};
 use crate::learn::{BlockKind, ClassName, LabelSet};
 
 const DIM: usize = 6;
@@ -54,6 +54,9 @@ fn scores(head: &LinearHead, latent: &[i8], scale: &[f32]) -> Vec<f32> {
     let x: Vec<f32> = latent.iter().zip(scale).map(|(q, s)| f32::from(*q) * s).collect();
     let mut z = vec![0.0; head.classes.len()];
     head.scores(&x, &mut z);
+    let mut of_latent = vec![0.0; head.classes.len()];
+    LatentHead::new(head, scale).scores(latent, &mut of_latent);
+    assert!(z.iter().zip(&of_latent).all(|(z, l)| (z - l).abs() < 1e-4), "{z:?} {of_latent:?}");
     z
 }
 
@@ -71,7 +74,7 @@ fn its_scores_are_those_of_ridge_on_the_features() {
     for (row, latent) in rows.iter().zip(&latents) {
         let (z, wanted) = (scores(&head, &row.2, &SCALE), scores(&ridge, latent, &[STEP; 64]));
         assert!(z.iter().zip(&wanted).all(|(z, w)| (z - w).abs() < 1e-4), "{z:?} {wanted:?}");
-        assert_eq!(z[row.0] > z[1 - row.0], true, "{row:?} {z:?}");
+        assert!(z[row.0] > z[1 - row.0], "{row:?} {z:?}");
     }
 }
 
