@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod latent;
 pub mod learn;
 pub mod learner;
+pub mod monitor;
 pub mod pipeline;
 pub mod store;
 pub mod units;

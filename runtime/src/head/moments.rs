@@ -3,6 +3,8 @@
 //! An integer below 2^53 is exact in f64; beyond (5e11 rows) the solvers see it rounded to 53 bits. The statistics
 //! themselves stay exact.
 
+use std::collections::BTreeMap;
+
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, Mat, MatRef, Par};
 
@@ -42,6 +44,39 @@ impl Moments {
             block.gram().iter().map(|g| *g as f64).collect(),
             scale,
         )
+    }
+
+    /// Moments of blocks of which each weighs as much as its number says, above 0: a row of a block with weight 2 counts as two rows.
+    /// The blocks are not changed.
+    ///
+    /// # Errors
+    /// `Config` for a weight that is not above 0 and finite; else as [`Moments::new`], where blocks without rows are passed over.
+    pub fn weighted(blocks: &[(&Block, f64)], scale: &[f32]) -> Result<Moments> {
+        if let Some((_, w)) = blocks.iter().find(|(_, w)| !(w.is_finite() && *w > 0.0)) {
+            return Err(Error::new(ErrorKind::Config, "a block cannot have this weight").expected("above 0").found(w));
+        }
+        let mut sum: Option<Moments> = None;
+        let mut classes: BTreeMap<ClassName, (f64, Vec<f64>)> = BTreeMap::new();
+        for (block, w) in blocks.iter().filter(|(b, _)| b.rows() > 0) {
+            let one = Moments::new(block, scale)?;
+            for ((name, n), row) in one.classes.iter().zip(&one.counts).zip(one.sums.chunks_exact(scale.len())) {
+                let (count, total) = classes.entry(name.clone()).or_insert_with(|| (0.0, vec![0.0; scale.len()]));
+                *count += w * n;
+                total.iter_mut().zip(row).for_each(|(t, s)| *t += w * s);
+            }
+            let gram = sum.get_or_insert_with(|| Moments { gram: vec![0.0; one.gram.len()], ..one.clone() });
+            gram.gram.iter_mut().zip(&one.gram).for_each(|(t, g)| *t += w * g);
+        }
+        let Some(mut moments) = sum else {
+            return Moments::from_sums(vec![], vec![], vec![], vec![0.0; scale.len() * (scale.len() + 1) / 2], scale);
+        };
+        moments.classes = classes.keys().cloned().collect();
+        (moments.counts, moments.sums) = (Vec::new(), Vec::new());
+        for (count, total) in classes.into_values() {
+            moments.counts.push(count);
+            moments.sums.extend(total);
+        }
+        Ok(moments)
     }
 
     /// Moments of sums made elsewhere: `counts` \[C\], `sums` \[C, D\] row-major and `gram` (upper triangle row-major) in

@@ -141,8 +141,10 @@ fn a_latent_has_the_scores_and_probabilities_of_its_values() {
     for (_, q) in rows {
         let x: Vec<f32> = q.iter().zip(scale).map(|(q, s)| f32::from(*q) * s).collect();
         let ([mut z, mut p], [mut latent_z, mut latent_p]) = ([[0.0; 3]; 2], [[0.0; 3]; 2]);
-        (head.scores(&x, &mut z), head.probabilities(&x, &mut p));
-        (latents.scores(q, &mut latent_z), latents.probabilities(q, &mut latent_p));
+        head.scores(&x, &mut z);
+        head.probabilities(&x, &mut p);
+        latents.scores(q, &mut latent_z);
+        latents.probabilities(q, &mut latent_p);
         let near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(near(z, latent_z) && near(p, latent_p) && p != z, "{z:?} {latent_z:?} {p:?} {latent_p:?}");
     }

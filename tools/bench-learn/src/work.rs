@@ -57,8 +57,14 @@ pub fn window(dim: usize, classes: usize) -> Result<Vec<Figure>> {
     let (mut z, shape) = (vec![0.0; classes], (dim, classes));
     let dense = (dim * classes) as f64;
     let mut figures = vec![
-        repeated("probabilities of a latent", shape, dense, || Ok(latents.probabilities(latent, &mut z)))?,
-        repeated("probabilities of its values", shape, dense, || Ok(served.head.probabilities(&x, &mut z)))?,
+        repeated("probabilities of a latent", shape, dense, || {
+            latents.probabilities(latent, &mut z);
+            Ok(())
+        })?,
+        repeated("probabilities of its values", shape, dense, || {
+            served.head.probabilities(&x, &mut z);
+            Ok(())
+        })?,
     ];
     let Some(unknown) = &served.unknown else { bail!("no rows could judge what is unknown") };
     let triangle = (dim * (dim + 1) / 2) as f64;

@@ -3,6 +3,7 @@
 mod audio;
 mod bits;
 mod data;
+mod drift;
 mod embed;
 mod evaluate;
 mod latents;
@@ -14,6 +15,7 @@ mod report;
 mod reservoir;
 mod results;
 mod run;
+mod shift;
 mod split;
 mod unknown;
 
@@ -46,6 +48,8 @@ enum Command {
     Bits(Box<bits::BitsArgs>),
     /// How well windows of classes that were never taught are told from the others
     Unknown(Box<unknown::UnknownArgs>),
+    /// What weighing old rows less is worth where the embeddings change, and what it costs where they do not
+    Drift(Box<drift::DriftArgs>),
 }
 
 /// What is learned and tested, and how it is split.
@@ -99,6 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Embed(args) => embed::run(args),
         Command::Bits(args) => bits::run(args),
         Command::Unknown(args) => unknown::run(args),
+        Command::Drift(args) => drift::run(args),
     }
 }
 
