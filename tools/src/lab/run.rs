@@ -131,7 +131,7 @@ struct Job {
 }
 
 enum Done {
-    Head(Candidate, Outcome),
+    Head(Candidate, Box<Outcome>),
     Offline { accuracy: f64, c: f64 },
 }
 
@@ -172,7 +172,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             Some(candidate) => {
                 // Made anew for each job: those of all runs at once would take more memory than learning does.
                 let latents = Latents::new(data, &split.train, args.latent_bits)?;
-                evaluate::run(candidate, data, split, &streams[job.split], &latents).map(|o| Done::Head(candidate, o))
+                evaluate::run(candidate, data, split, &streams[job.split], &latents).map(|o| Done::Head(candidate, Box::new(o)))
             }
             None => Ok(offline_run(data, split)),
         }
@@ -188,7 +188,7 @@ fn evaluate_all(args: &RunArgs, set: &Set) -> Result<Results> {
             }
             Done::Head(candidate, outcome) => {
                 if let Some((_, runs)) = heads.iter_mut().find(|(c, _)| *c == candidate) {
-                    runs.push(outcome);
+                    runs.push(*outcome);
                 }
             }
         }
