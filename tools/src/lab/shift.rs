@@ -37,7 +37,8 @@ impl Shift {
     /// `Input` when a row cannot be scaled.
     pub fn apply(self, data: &mut Data, rows: &[usize], rng: &mut ChaCha8Rng) -> Result<()> {
         let d = data.dim;
-        let map: Box<dyn Fn(&mut [f32])> = match self {
+        type Map = Box<dyn Fn(&mut [f32])>;
+        let map: Map = match self {
             Shift::Stationary => return Ok(()),
             Shift::Channel => {
                 let spread = spreads(data);
