@@ -77,7 +77,7 @@ fn a_window_allocates_nothing_outside_the_backbone_call_and_inside_it_as_much_as
     let (dim, inside) = (quantiser.dim(), Arc::new(AtomicUsize::new(0)));
     let hop = manifest.audio.hop_samples as usize * SOURCE_RATE_HZ as usize / manifest.audio.rate_hz as usize;
     let (block, rows) = taught(dim);
-    let served = learner::solve(HeadKind::Auto, Guard::On, &block, quantiser.scale(), &rows, &[]).unwrap();
+    let served = learner::solve(HeadKind::Auto, Guard::On, &block, quantiser.scale(), &rows, &[], None).unwrap();
     let unknown = served.unknown.as_ref().expect("rows judged");
     let latents = LatentHead::new(&served.head, quantiser.scale());
     let mut embedder = Embedder::new(manifest, Box::new(Counting { backbone, inside: inside.clone() }), SOURCE_RATE_HZ).unwrap();
