@@ -28,9 +28,9 @@ const UNKNOWN_MAX: usize = 1024 * 1000;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench learn", version)]
 struct Cli {
-    /// Largest dimension that is measured
-    #[arg(long, value_name = "D", default_value_t = 2048)]
-    dim_max: usize,
+    /// Dimensions that are measured
+    #[arg(long, value_name = "D", value_delimiter = ',', default_values_t = DIMS)]
+    dims: Vec<usize>,
     /// Also write the figures to FILE as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
         figures.iter().for_each(|f| println!("{}", line(f)));
         report.figures.extend(figures);
     };
-    let dims = || DIMS.into_iter().filter(|d| *d <= cli.dim_max);
+    let dims = || cli.dims.iter().copied();
     let shapes = || dims().flat_map(|d| CLASSES.map(|c| (d, c)));
     for dim in dims() {
         for rows in ROWS {
