@@ -9,7 +9,7 @@ use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
 use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, RandomFeatures, Unknown, doubt, judges};
 use crate::learn::{Block, BlockKind, ClassName, LabelSet};
-use crate::store::Adapter;
+use crate::store::{self, Adapter};
 use crate::{Error, ErrorKind, Result};
 
 /// Rounds of finding wrong labels: each is judged by a head without those of the round before.
@@ -88,25 +88,42 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
             .at(adapter.folder().display())
             .cure("teach it: wheatear teach FOLDER ...")
     })?;
-    let (mut rows, mut background) = (Vec::new(), Vec::new());
-    if kind == HeadKind::Auto {
-        adapter.rows(|learned| {
-            for ((meta, labels), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(adapter.dim())) {
-                match labels.block_kind() {
-                    BlockKind::Latents => {
-                        let Some(class) = labels.positive().first() else { continue };
-                        let recording = if learned.batch.source == 0 { meta.id } else { learned.batch.source };
-                        rows.push(LabelledRow { id: meta.id, latent: latent.to_vec(), class: class.clone(), recording });
-                    }
-                    BlockKind::Background if background.len() < BACKGROUND_ROWS_MAX => background.push(latent.to_vec()),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })?;
-    }
+    let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block)? } else { Default::default() };
     let background: Vec<&[i8]> = background.iter().map(Vec::as_slice).collect();
     solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)
+}
+
+/// Those of the rows that replay holds which judge a head, and background rows. What they are is seen first, so that only their latents
+/// are copied.
+fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Vec<i8>>)> {
+    let classes: Vec<&ClassName> = block.classes().keys().collect();
+    let recording = |learned: &store::record::Learned, id: u64| if learned.batch.source == 0 { id } else { learned.batch.source };
+    let single = |labels: &LabelSet| labels.positive().first().filter(|_| labels.block_kind() == BlockKind::Latents).cloned();
+    let mut places = Vec::new();
+    adapter.rows(|learned| {
+        for (meta, labels) in &learned.rows {
+            if let Some(class) = single(labels) {
+                places.push((classes.binary_search(&&class).unwrap_or(usize::MAX), recording(&learned, meta.id)));
+            }
+        }
+        Ok(())
+    })?;
+    let chosen = judges::choose(&places);
+    let (mut rows, mut background, mut place) = (Vec::new(), Vec::new(), 0);
+    adapter.rows(|learned| {
+        for ((meta, labels), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(adapter.dim())) {
+            if let Some(class) = single(labels) {
+                if chosen.binary_search(&place).is_ok() {
+                    rows.push(LabelledRow { id: meta.id, latent: latent.to_vec(), class, recording: recording(&learned, meta.id) });
+                }
+                place += 1;
+            } else if *labels == LabelSet::background() && background.len() < BACKGROUND_ROWS_MAX {
+                background.push(latent.to_vec());
+            }
+        }
+        Ok(())
+    })?;
+    Ok((rows, background))
 }
 
 /// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them. Only auto looks at `expanded`.

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod latent;
 pub mod learn;
 pub mod learner;
+mod mix;
 pub mod monitor;
 pub mod pipeline;
 pub mod store;

@@ -96,9 +96,10 @@ fn every_latent_is_recovered_from_its_embedding_at_any_scale() {
 
 #[test]
 fn embeddings_beyond_the_range_are_clipped_as_the_quantiser_clips_them() {
-    let features = RandomFeatures::new(2, 8, 0, 1).unwrap();
+    // Of 64 features of two components some add a clipped one.
+    let features = RandomFeatures::new(2, 64, 0, 4).unwrap();
     let sum = |latent: [i8; 2]| expanded(&features, &latent).iter().map(|f| f32::from(*f)).sum::<f32>();
-    let expansion = Expansion { features: features.clone(), scale: vec![0.5; 2], weights: vec![1.0; 8] };
+    let expansion = Expansion { features: features.clone(), scale: vec![0.5; 2], weights: vec![1.0; 64] };
     let at = |x: [f32; 2]| {
         let mut z = [0.0];
         expansion.add_scores(&x, &mut z);

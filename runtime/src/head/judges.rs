@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::mix::mix;
+
 /// Most rows that judge, whole recordings aside.
 pub const ROWS_MAX: usize = 400;
 /// Rows of one class that judge, at least.
@@ -12,7 +14,7 @@ const ROWS_OF_CLASS_MIN: usize = 4;
 pub fn choose(rows: &[(usize, u64)]) -> Vec<usize> {
     let mut classes: BTreeMap<usize, BTreeMap<(u64, u64), Vec<usize>>> = BTreeMap::new();
     for (i, (class, recording)) in rows.iter().enumerate() {
-        classes.entry(*class).or_default().entry((mixed(*recording), *recording)).or_default().push(i);
+        classes.entry(*class).or_default().entry((mix(*recording), *recording)).or_default().push(i);
     }
     let share = (ROWS_MAX / classes.len().max(1)).max(ROWS_OF_CLASS_MIN);
     let mut chosen = Vec::new();
@@ -28,13 +30,6 @@ pub fn choose(rows: &[(usize, u64)]) -> Vec<usize> {
     }
     chosen.sort_unstable();
     chosen
-}
-
-/// A permutation of the numbers without visible order (the finaliser of splitmix64, Steele 2014).
-fn mixed(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

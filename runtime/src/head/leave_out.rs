@@ -5,7 +5,9 @@
 //! With the rows `x_i` of class y left out, of which n are counted, `u_i = x_i - m_y`, `U` the matrix of all u:
 //! `m_y' = m_y - sum u_i / (n - k)` and `W' = W - U^T (I + 1 1^T / (n - k)) U`. For ridge the Gram matrix loses `F^T F`.
 //!
-//! Cost: one eigendecomposition (D^3), then for each recording and parameter about `(2 k + 2) C D` multiply-adds.
+//! Cost: one eigendecomposition (D^3), then for each recording and parameter about `(2 k + 2) C D` multiply-adds. A recording of more
+//! rows than dimensions, an hour of windows, is not of low rank: its scatter is summed once (`k D^2`), and each parameter costs one
+//! factorisation (`D^3`) and `(k + C) D^2`, so that the cost grows with k and not with its cube.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +68,18 @@ struct LeftOut {
     /// Of each class in it: its rows, how many of the class are counted, and its mean without them.
     classes: Vec<(usize, Vec<usize>, f64, Vec<f64>)>,
     square: f64,
+    /// What the scatter loses, where it has more rows than dimensions \[dim, dim\].
+    scatter: Option<Mat<f64>>,
+}
+
+/// Products under the inverse of what the matrix is without a recording.
+struct Products {
+    /// Rows with class means \[k, C\].
+    xm: Mat<f64>,
+    /// Class means with themselves \[C\].
+    mm: Vec<f64>,
+    /// Rows with themselves \[k\].
+    xx: Vec<f64>,
 }
 
 impl<'a> LeaveOut<'a> {
@@ -175,7 +189,23 @@ impl<'a> LeaveOut<'a> {
         }
         let square = (0..x.ncols()).map(|n| squared(x.as_ref(), n)).sum();
         let places = members.iter().map(|i| judged.binary_search(i).unwrap_or(usize::MAX)).collect();
-        LeftOut { places, x, u, classes, square }
+        let mut out = LeftOut { places, x, u, classes, square, scatter: None };
+        if members.len() > self.values.len() {
+            out.scatter = Some(self.lost(&out));
+        }
+        out
+    }
+
+    /// What the scatter or Gram matrix loses with a recording.
+    fn lost(&self, out: &LeftOut) -> Mat<f64> {
+        let mut lost = &out.u * out.u.transpose();
+        if !self.ridge {
+            for (_, own, counted, _) in &out.classes {
+                let sum = Mat::from_fn(out.u.nrows(), 1, |i, _| own.iter().map(|n| out.u[(i, *n)]).sum::<f64>());
+                lost += &sum * sum.transpose() * faer::Scale(1.0 / (counted - own.len() as f64));
+            }
+        }
+        lost
     }
 
     /// The inverse of what the eigenvalues become without the recording but for its outer products, and the factor of those.
@@ -208,6 +238,32 @@ impl<'a> LeaveOut<'a> {
 
     fn score(&self, out: &LeftOut, scores: &mut Scores) {
         let (precision, factor) = self.precision(out, scores.parameter);
+        let Products { xm, mm, xx } = match &out.scatter {
+            Some(scatter) if factor > 0.0 => self.products_of_full_rank(out, &precision, factor, scatter),
+            _ => self.products_of_low_rank(out, &precision, factor),
+        };
+        let half = if self.ridge { 0.0 } else { 0.5 };
+        for (i, place) in out.places.iter().enumerate().filter(|(_, place)| **place != usize::MAX) {
+            let z = &mut scores.z[place * scores.classes..][..scores.classes];
+            z.iter_mut().zip(&self.scored).for_each(|(z, c)| *z = xm[(i, *c)] - half * mm[*c]);
+            scores.squares[*place] = xx[i];
+        }
+    }
+
+    fn products_of_full_rank(&self, out: &LeftOut, precision: &[f64], factor: f64, scatter: &Mat<f64>) -> Products {
+        let dim = precision.len();
+        let kept = |i: usize, j: usize| if i == j { 1.0 / precision[i] } else { 0.0 };
+        let matrix = Mat::from_fn(dim, dim, |i, j| kept(i, j) - factor * scatter[(i, j)]).partial_piv_lu();
+        let mut means = self.means.clone();
+        for (class, _, _, mean) in &out.classes {
+            (0..dim).for_each(|i| means[(i, *class)] = mean[i]);
+        }
+        let (solved_means, solved_x) = (matrix.solve(&means), matrix.solve(&out.x));
+        let own = |a: &Mat<f64>, b: &Mat<f64>| (0..a.ncols()).map(|n| (0..dim).map(|i| a[(i, n)] * b[(i, n)]).sum()).collect();
+        Products { xm: out.x.transpose() * &solved_means, mm: own(&means, &solved_means), xx: own(&out.x, &solved_x) }
+    }
+
+    fn products_of_low_rank(&self, out: &LeftOut, precision: &[f64], factor: f64) -> Products {
         let k = out.x.ncols();
         let own = Mat::from_fn(self.values.len(), out.classes.len(), |i, n| out.classes[n].3[i]);
         let weighted = |m: &Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, n| m[(i, n)] * precision[i]);
@@ -215,15 +271,16 @@ impl<'a> LeaveOut<'a> {
         let p = Mat::from_fn(precision.len(), 1, |i, _| precision[i]);
         // Products under the diagonal precision; then what the outer products add: U P a . K U P b.
         let (mut xm, mut um) = (xp.transpose() * &self.means, up.transpose() * &self.means);
-        let mut mm = self.mean_squares.transpose() * &p;
+        let mm = self.mean_squares.transpose() * &p;
+        let mut mm: Vec<f64> = (0..mm.nrows()).map(|c| mm[(c, 0)]).collect();
         let (x_own, u_own) = (xp.transpose() * &own, up.transpose() * &own);
         for (n, (class, _, _, mean)) in out.classes.iter().enumerate() {
             (0..k).for_each(|i| (xm[(i, *class)], um[(i, *class)]) = (x_own[(i, n)], u_own[(i, n)]));
-            mm[(*class, 0)] = mean.iter().zip(&precision).map(|(m, p)| m * m * p).sum();
+            mm[*class] = mean.iter().zip(precision).map(|(m, p)| m * m * p).sum();
         }
-        let ux = up.transpose() * &out.x;
         let mut xx: Vec<f64> = (0..k).map(|i| (0..precision.len()).map(|d| xp[(d, i)] * out.x[(d, i)]).sum()).collect();
         if factor > 0.0 {
+            let ux = up.transpose() * &out.x;
             let mut inner = -(up.transpose() * &out.u);
             (0..k).for_each(|i| inner[(i, i)] += 1.0 / factor);
             if !self.ridge {
@@ -234,15 +291,10 @@ impl<'a> LeaveOut<'a> {
             let inner = inner.partial_piv_lu();
             let (gain_m, gain_x) = (inner.solve(&um), inner.solve(&ux));
             xm += ux.transpose() * &gain_m;
-            (0..mm.nrows()).for_each(|c| mm[(c, 0)] += (0..k).map(|i| um[(i, c)] * gain_m[(i, c)]).sum::<f64>());
-            (0..k).for_each(|i| xx[i] += (0..k).map(|j| ux[(j, i)] * gain_x[(j, i)]).sum::<f64>());
+            mm.iter_mut().enumerate().for_each(|(c, m)| *m += (0..k).map(|i| um[(i, c)] * gain_m[(i, c)]).sum::<f64>());
+            xx.iter_mut().enumerate().for_each(|(i, x)| *x += (0..k).map(|j| ux[(j, i)] * gain_x[(j, i)]).sum::<f64>());
         }
-        let half = if self.ridge { 0.0 } else { 0.5 };
-        for (i, place) in out.places.iter().enumerate().filter(|(_, place)| **place != usize::MAX) {
-            let z = &mut scores.z[place * scores.classes..][..scores.classes];
-            z.iter_mut().zip(&self.scored).for_each(|(z, c)| *z = xm[(i, *c)] - half * mm[(*c, 0)]);
-            scores.squares[*place] = xx[i];
-        }
+        Products { xm, mm, xx }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::head::Moments;
 use crate::latent;
 use crate::learn::Block;
 use crate::learn::block::DIM_MAX;
+use crate::mix::{GOLDEN, mix};
 use crate::{Error, ErrorKind, Result};
 
 /// Components that a feature adds up.
@@ -188,21 +189,14 @@ fn draw(dim: usize, features: usize, seed: u64) -> Vec<u16> {
     let mut out = Vec::with_capacity(features * entries(dim));
     for _ in 0..features {
         for i in 0..entries(dim) {
-            let drawn = splitmix64(&mut state);
+            state = state.wrapping_add(GOLDEN);
+            let drawn = mix(state);
             // The upper half chooses among what is left, the lowest bit the sign.
             components.swap(i, i + (((drawn >> 32) * (dim - i) as u64) >> 32) as usize);
             out.push(components[i] << 1 | (drawn & 1) as u16);
         }
     }
     out
-}
-
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut x = *state;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 impl TryFrom<Fields> for RandomFeatures {

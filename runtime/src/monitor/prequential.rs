@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::learn::ClassName;
 use crate::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ const RANGES: usize = 15;
 const ANSWERS_MIN: f64 = 10.0;
 
 /// A faded mean: `S = v + a S`, `B = 1 + a B`, and the mean is S / B.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 struct Faded {
     sum: f64,
     weight: f64,
@@ -38,14 +38,14 @@ impl Faded {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 struct ClassAnswers {
     right: Faded,
     best: Option<f64>,
 }
 
 /// Faded answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prequential {
     fading: f64,
     right: Faded,

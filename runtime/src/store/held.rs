@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::header::Header;
 use super::record::{Place, RowFlags};
 use crate::learn::{ClassName, LabelSet};
+use crate::mix::{GOLDEN, mix};
 
 /// One in this many rows is kept out of training, to judge a trained head.
 const HELD_OUT_EVERY: u64 = 8;
@@ -61,10 +62,7 @@ impl Bounds {
 
     /// A random number of the row, by SplitMix64 (Steele, Lea & Flood 2014).
     fn priority(&self, id: u64) -> u64 {
-        let mut z = self.seed ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(self.seed ^ id.wrapping_mul(GOLDEN))
     }
 
     /// True for the rows that judge a trained head: those flagged so, and one in eight by its id.

@@ -148,6 +148,25 @@ fn classes_that_were_never_taught_are_told_from_those_that_were() {
 }
 
 #[test]
+fn what_weighing_old_rows_less_is_worth_is_told_for_each_policy_and_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
+    let drift = |args: &[&str]| {
+        Ran::of(
+            wheatear().args(["lab", "drift", "--embeddings", "e.npz", "--runs", "2", "--block-rows", "8"]).args(args).current_dir(&folder),
+        )
+    };
+    let result = drift(&["--json"]).ok().json();
+    let text = result.to_string();
+    for word in ["slda", "by age, 0.5", "on a change, 0.1", "stationary", "channel", "rotation"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let table = drift(&[]).ok().out;
+    assert_eq!(table.lines().filter(|l| l.starts_with("Rotation")).count(), 6, "{table}");
+    drift(&["--delta", "2"]).fails(6, &["delta"]);
+}
+
+#[test]
 fn written_splits_give_the_same_results_when_read() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(&folder.path().join("e.npz"), &x(), &y(), &NAMES, "");
