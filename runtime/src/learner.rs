@@ -3,7 +3,15 @@
 //! With [`HeadKind::Auto`] labels that are probably wrong are left out of the head ([`crate::head::doubt`]): their rows stay in the
 //! statistics and in replay, and are named, so that a person can relabel them or leave them.
 
+pub mod standing;
+pub mod trial;
+
+pub use standing::{Standing, accept, newest, settle, stand};
+pub use trial::{Answers, Verdict};
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
@@ -11,6 +19,7 @@ use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, Random
 use crate::learn::{Block, BlockKind, ClassName, LabelSet};
 use crate::store::{self, Adapter};
 use crate::{Error, ErrorKind, Result};
+use trial::Answered;
 
 /// Rounds of finding wrong labels: each is judged by a head without those of the round before.
 const ROUNDS: usize = 3;
@@ -31,7 +40,7 @@ pub struct LabelledRow {
 }
 
 /// A head with all that is known of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Served {
     /// What classifies.
     pub head: LinearHead,
@@ -45,10 +54,24 @@ pub struct Served {
     pub doubtful: Vec<Doubtful>,
     /// Rows that were looked at for that.
     pub examined: usize,
+    /// What it says of the rows that judged it; not kept with an adapter, which has their judgement.
+    #[serde(skip)]
+    pub answers: Answers,
+}
+
+impl Served {
+    /// Checks what was read against D = `dim`.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what is wrong.
+    pub fn validate(&self, dim: usize) -> Result<()> {
+        self.head.validate(dim)?;
+        self.unknown.as_ref().map_or(Ok(()), |u| u.validate(dim))
+    }
 }
 
 /// A row whose label is probably wrong.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Doubtful {
     /// Its id.
     pub id: u64,
@@ -89,13 +112,13 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
             .cure("teach it: wheatear teach FOLDER ...")
     })?;
     let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block)? } else { Default::default() };
-    let background: Vec<&[i8]> = background.iter().map(Vec::as_slice).collect();
+    let background: Vec<(u64, &[i8])> = background.iter().map(|(id, latent)| (*id, latent.as_slice())).collect();
     solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)
 }
 
 /// Those of the rows that replay holds which judge a head, and background rows. What they are is seen first, so that only their latents
 /// are copied.
-fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Vec<i8>>)> {
+fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<(u64, Vec<i8>)>)> {
     let classes: Vec<&ClassName> = block.classes().keys().collect();
     let recording = |learned: &store::record::Learned, id: u64| if learned.batch.source == 0 { id } else { learned.batch.source };
     let single = |labels: &LabelSet| labels.positive().first().filter(|_| labels.block_kind() == BlockKind::Latents).cloned();
@@ -118,7 +141,7 @@ fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Ve
                 }
                 place += 1;
             } else if *labels == LabelSet::background() && background.len() < BACKGROUND_ROWS_MAX {
-                background.push(latent.to_vec());
+                background.push((meta.id, latent.to_vec()));
             }
         }
         Ok(())
@@ -126,7 +149,8 @@ fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Ve
     Ok((rows, background))
 }
 
-/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them. Only auto looks at `expanded`.
+/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them; `background` are ids and
+/// latents that nobody named. Only auto looks at these and at `expanded`.
 ///
 /// # Errors
 /// `Learn` when it has no rows; `Mismatch` or `Learn` for rows that it, or the features' block, does not count.
@@ -136,18 +160,27 @@ pub fn solve(
     block: &Block,
     scale: &[f32],
     rows: &[LabelledRow],
-    background: &[&[i8]],
+    background: &[(u64, &[i8])],
     expanded: Option<FeatureBlock<'_>>,
 ) -> Result<Served> {
     if let Some(kind) = kind.solved() {
         let head = kind.solve(&Moments::new(block, scale)?)?;
-        return Ok(Served { head, unknown: None, members: vec![], evidence: None, doubtful: vec![], examined: 0 });
+        return Ok(Served {
+            head,
+            unknown: None,
+            members: vec![],
+            evidence: None,
+            doubtful: vec![],
+            examined: 0,
+            answers: Answers::default(),
+        });
     }
     let classes: Vec<&ClassName> = block.classes().keys().collect();
     let place = |row: &LabelledRow| (classes.binary_search(&&row.class).unwrap_or(usize::MAX), row.recording);
     let judges = judges::choose(&rows.iter().map(place).collect::<Vec<_>>());
     let judges: Vec<&LabelledRow> = judges.into_iter().map(|i| &rows[i]).collect();
-    let learned = Learned { block, scale, judges: &judges, background, expanded };
+    let latents: Vec<&[i8]> = background.iter().map(|(_, latent)| *latent).collect();
+    let learned = Learned { block, scale, judges: &judges, background: &latents, expanded };
     let mut doubtful = BTreeMap::new();
     let mut auto = learned.pool(&doubtful)?;
     for _ in 0..if guard == Guard::On { ROUNDS } else { 0 } {
@@ -158,9 +191,10 @@ pub fn solve(
         doubtful = found;
         auto = learned.pool(&doubtful)?;
     }
+    let answers = learned.answers(&auto, &doubtful, background);
     let examined = auto.judged.rows.len() + doubtful.len();
     let Auto { head, members, evidence, unknown, .. } = auto;
-    Ok(Served { head, unknown, members, evidence, doubtful: doubtful.into_values().collect(), examined })
+    Ok(Served { head, unknown, members, evidence, doubtful: doubtful.into_values().collect(), examined, answers })
 }
 
 /// What heads are solved and judged from.
@@ -208,19 +242,46 @@ impl Learned<'_> {
         self.judges.iter().enumerate().filter(|(i, _)| !doubtful.contains_key(i)).map(|(i, row)| (i, *row))
     }
 
-    /// The judges whose label is probably wrong, by a head that learned neither them nor those that were in doubt before.
-    fn doubt(&self, auto: &Auto, before: &BTreeMap<usize, Doubtful>) -> BTreeMap<usize, Doubtful> {
-        let trusted: Vec<usize> = self.trusted(before).map(|(i, _)| i).collect();
-        let classes = auto.head.classes();
+    /// The judges, and what the pool says of each without its recording \[n, C\]; those in `doubt` it learned neither way.
+    fn scored(&self, auto: &Auto, doubt: &BTreeMap<usize, Doubtful>) -> (Vec<usize>, Vec<f64>) {
+        let trusted: Vec<usize> = self.trusted(doubt).map(|(i, _)| i).collect();
         let mut rows: Vec<usize> = auto.judged.rows.iter().map(|n| trusted[*n]).collect();
         let mut z = auto.judged.z.clone();
-        let mut scores = vec![0f32; classes.len()];
-        for i in before.keys() {
-            let x: Vec<f32> = self.judges[*i].latent.iter().zip(self.scale).map(|(q, s)| f32::from(*q) * s).collect();
-            auto.head.scores(&x, &mut scores);
+        let mut scores = vec![0f32; auto.head.classes().len()];
+        for i in doubt.keys() {
+            auto.head.scores(&self.values(&self.judges[*i].latent), &mut scores);
             z.extend(scores.iter().map(|z| f64::from(*z)));
             rows.push(*i);
         }
+        (rows, z)
+    }
+
+    fn values(&self, latent: &[i8]) -> Vec<f32> {
+        latent.iter().zip(self.scale).map(|(q, s)| f32::from(*q) * s).collect()
+    }
+
+    /// What the pool says of all that judged it.
+    fn answers(&self, auto: &Auto, doubtful: &BTreeMap<usize, Doubtful>, background: &[(u64, &[i8])]) -> Answers {
+        let classes = auto.head.classes();
+        let (judges, scores) = self.scored(auto, doubtful);
+        let (mut rows, mut z) = (Vec::new(), Vec::new());
+        for (i, of_row) in judges.iter().zip(scores.chunks_exact(classes.len())) {
+            let LabelledRow { id, recording, class, .. } = self.judges[*i];
+            if let Ok(label) = classes.binary_search(class) {
+                rows.push(Answered { id: *id, recording: *recording, label: label as u32 });
+                z.extend(of_row);
+            }
+        }
+        let mut scratch = vec![0f32; classes.len()];
+        let unknown = auto.unknown.iter().flat_map(|unknown| background.iter().map(move |(id, latent)| (unknown, id, latent)));
+        let background = unknown.map(|(unknown, id, latent)| (*id, unknown.probability(&self.values(latent), &mut scratch))).collect();
+        Answers { classes: classes.to_vec(), rows, z, background }
+    }
+
+    /// The judges whose label is probably wrong, by a head that learned neither them nor those that were in doubt before.
+    fn doubt(&self, auto: &Auto, before: &BTreeMap<usize, Doubtful>) -> BTreeMap<usize, Doubtful> {
+        let classes = auto.head.classes();
+        let (rows, z) = self.scored(auto, before);
         let own = |i: &usize| classes.binary_search(&self.judges[*i].class).ok();
         let targets: Vec<usize> = rows.iter().filter_map(own).collect();
         // A class that lost its name cannot be judged.

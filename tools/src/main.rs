@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 unforeseen, 2 usage, and one for each kind of error from 3 on (`wheatear::ErrorKind::exit_code`).
 
+mod accept;
 mod classify;
 mod clock;
 mod compact;
@@ -46,6 +47,7 @@ enum Command {
     Teach(Box<teach::Args>),
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
+    Accept(accept::Args),
     Undo(undo::Args),
     Relabel(relabel::Args),
     Forget(forget::Args),
@@ -73,6 +75,7 @@ fn main() -> std::process::ExitCode {
         Command::Teach(args) => teach::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Accept(args) => accept::run(&args),
         Command::Undo(args) => undo::run(&args),
         Command::Relabel(args) => relabel::run(&args),
         Command::Forget(args) => forget::run(&args),

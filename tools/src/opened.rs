@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use wheatear::learner::{self, Served, Verdict};
 use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
 use wheatear::{ErrorKind, Result};
 
@@ -48,6 +49,27 @@ pub fn reading<T>(folder: &Path, mut read: impl FnMut(&Adapter) -> Result<T>) ->
         }
     }
     read(&open(folder, Access::Read)?)
+}
+
+/// The head that `adapter` serves; warns when the guard refused a newer one.
+///
+/// # Errors
+/// As [`learner::stand`].
+pub fn serving(adapter: &Adapter) -> Result<Served> {
+    let standing = learner::stand(adapter)?;
+    if let Some(verdict) = standing.verdict.as_ref().filter(|v| !v.accepts()) {
+        log::warn!("{}", refusal(adapter.folder(), standing.generation, verdict));
+    }
+    Ok(standing.served)
+}
+
+/// What a refused head is told as.
+pub fn refusal(folder: &Path, serves: u64, verdict: &Verdict) -> String {
+    let folder = folder.display();
+    format!(
+        "{folder}: the head of the newest labels was refused, that of generation {serves} serves on: {verdict}. \
+         See wheatear inspect {folder} --head; take the labels back with wheatear undo, or, if they are right: wheatear accept {folder}"
+    )
 }
 
 /// Says how much disk a new adapter of `creation` takes.

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
+use wheatear::head::LinearHead;
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
+use wheatear::learner::{self, Verdict};
+use wheatear::monitor::{Fall, Monitor};
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
@@ -18,7 +21,7 @@ use crate::clock;
 use crate::embed::{
     BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
 };
-use crate::opened::{acknowledged, tell_size};
+use crate::opened::{acknowledged, refusal, tell_size};
 use crate::output::print;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
@@ -87,9 +90,23 @@ struct Taught {
     /// True when all of it survives a power cut.
     durable: bool,
     generation: u64,
+    /// What the head said of windows of classes that it knew, before they were learned.
+    asked: Asked,
+    /// Generation of the head that serves; none when there is nothing to solve one from.
+    serves: Option<u64>,
+    /// What the guard said of the new head, where there was one before; a refused one does not serve.
+    verdict: Option<Verdict>,
     recovery: String,
     damaged_chunks: u64,
     adapter: PathBuf,
+}
+
+#[derive(Debug, Default, serde::Serialize)]
+struct Asked {
+    windows: u64,
+    right: u64,
+    /// Times when its accuracy or confidence fell.
+    falls: Vec<Fall>,
 }
 
 /// Runs `wheatear teach`.
@@ -148,6 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     (done.recovery, done.damaged_chunks) = (adapter.recovery().to_string(), adapter.damaged_chunks());
     let quantiser = adapter.quantiser()?;
     let silence = silence_peak(&manifest);
+    let mut asking = Asking::begin(&adapter)?;
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
         let latents = || latent_of(&quantiser, silence);
@@ -163,6 +181,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 Err(e) => return Err(e.at(sound.path.display())),
             };
+            asking.ask(sound, &got, &quantiser, &mut done.asked)?;
             learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
             let last = i + 1 == files.len();
             if durability == DurabilityArg::Label || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
@@ -174,6 +193,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         adapter.sync()?;
     }
     bar.finish_and_clear();
+    if adapter.block(BlockKind::Latents)?.is_some() {
+        let standing = learner::settle(&mut adapter, &asking.monitor)?;
+        (done.serves, done.verdict) = (Some(standing.generation), standing.verdict);
+    }
     (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());
     report(args, &adapter, &done)?;
     match done.unusable.len() {
@@ -239,6 +262,38 @@ fn open_or_create(
     }
 }
 
+/// Lets the head of before answer each window that is about to be learned.
+struct Asking {
+    head: Option<LinearHead>,
+    monitor: Monitor,
+    x: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Asking {
+    fn begin(adapter: &Adapter) -> Result<Asking> {
+        let head = match adapter.block(BlockKind::Latents)? {
+            Some(_) => Some(learner::stand(adapter)?.served.head),
+            None => None,
+        };
+        let kept = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim()));
+        let scores = vec![0.0; head.as_ref().map_or(0, |h| h.classes.len())];
+        Ok(Asking { head, monitor: kept.map_or_else(|| Monitor::new(adapter.dim()), Ok)?, x: vec![0.0; adapter.dim()], scores })
+    }
+
+    fn ask(&mut self, sound: &Labelled, got: &Embedded<Option<Latent>>, quantiser: &Quantiser, asked: &mut Asked) -> Result<()> {
+        let Some(head) = &self.head else { return Ok(()) };
+        for window in got.windows.iter().flatten() {
+            quantiser.dequantise(&window.latent, &mut self.x);
+            let (answers, right) = (self.monitor.answers(), self.monitor.right());
+            asked.falls.extend(self.monitor.ask(head, &sound.class, &self.x, &mut self.scores)?);
+            asked.windows += self.monitor.answers() - answers;
+            asked.right += self.monitor.right() - right;
+        }
+        Ok(())
+    }
+}
+
 fn learn(
     adapter: &mut Adapter,
     sound: &Labelled,
@@ -281,6 +336,15 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
         let share = 100.0 * done.clipped_components as f64 / (done.rows * adapter.dim() as u64) as f64;
         text +=
             &format!("clipped {share:.2} % of the components: calibrate the backbone on sounds like these (wheatear export --calibrate)\n");
+    }
+    if done.asked.windows > 0 {
+        let Asked { windows, right, .. } = done.asked;
+        text += &format!("before it learned them, {right} of {windows} windows of classes that it knew were named right\n");
+    }
+    match (&done.verdict, done.serves) {
+        (Some(verdict), Some(serves)) if !verdict.accepts() => text += &format!("{}\n", refusal(&done.adapter, serves, verdict)),
+        (Some(verdict), _) => text += &format!("the new head serves: {verdict}\n"),
+        _ => {}
     }
     if done.silent_windows > 0 {
         text += &format!("left out {} silent windows\n", done.silent_windows);

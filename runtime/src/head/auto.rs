@@ -5,6 +5,8 @@
 //!
 //! All members are linear in the embedding or its features, so the pool is one [`LinearHead`]: predicting costs what one of them costs.
 
+use std::borrow::Cow;
+
 use crate::Result;
 use crate::head::evidence::{Evidence, LAMBDAS, SHRINKAGES, Targets};
 use crate::head::{Counted, Expanded, LeaveOut, LinearHead, Moments, Scores, SolvedHead, Unknown, pool};
@@ -36,10 +38,10 @@ pub struct Judged {
 }
 
 /// One head of a pool.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The shrinkage or lambda that was chosen.
     pub parameter: f64,
     /// Its share of the pool, 0 to 1.
@@ -85,7 +87,7 @@ pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]], expa
             None => (kind.solve(moments)?, None),
         };
         members.push(Member {
-            name: if expanded.is_some() { "rf" } else { kind.name() },
+            name: Cow::Borrowed(if expanded.is_some() { "rf" } else { kind.name() }),
             parameter: evidence.map_or(kind.default_parameter(), |e| e.parameter),
             weight: 1.0 / sources.len() as f64,
             temperature: f64::from(head.temperature),

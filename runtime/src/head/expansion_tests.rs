@@ -118,7 +118,7 @@ fn a_pool_with_features_is_the_sum_of_three_members_and_tells_what_no_line_does(
     let with = auto::solve(&moments, &counted(&rows), &[], Some(&third)).unwrap();
     let without = auto::solve(&moments, &counted(&rows), &[], None).unwrap();
     with.head.validate(DIM).unwrap();
-    assert_eq!(with.members.iter().map(|m| m.name).collect::<Vec<_>>(), ["slda", "ridge", "rf"]);
+    assert_eq!(with.members.iter().map(|m| m.name.as_ref()).collect::<Vec<_>>(), ["slda", "ridge", "rf"]);
     assert!((with.members.iter().map(|m| m.weight).sum::<f64>() - 1.0).abs() < 1e-12);
     assert!(without.head.expansion.is_none() && without.members.len() == 2);
     assert!(with.evidence.unwrap().accuracy > 0.99 && without.evidence.unwrap().accuracy < 0.8, "{:?} {:?}", with.members, without.members);

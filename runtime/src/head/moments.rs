@@ -137,6 +137,16 @@ impl Moments {
         if ratio.is_finite() { ratio.clamp(0.0, 1.0) } else { 1.0 }
     }
 
+    /// Mean of all rows in the embedding's units, \[D\].
+    pub fn mean_of_all(&self) -> Vec<f64> {
+        self.total().iter().map(|t| t / self.rows()).collect()
+    }
+
+    /// Root of the trace of the within-class covariance.
+    pub fn spread(&self) -> f64 {
+        (self.within_squares() / (self.rows() - self.classes.len() as f64).max(1.0)).max(0.0).sqrt()
+    }
+
     /// Sum of the squares of all rows: `tr(G)`.
     pub(crate) fn squares(&self) -> f64 {
         let d = self.dim();

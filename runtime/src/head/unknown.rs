@@ -10,13 +10,13 @@
 //! The probability is a logistic function of `u`, fitted on rows that are scored without their recording, once as known and once
 //! with their class hidden, which then are of none of the others; background rows are unknown as they are.
 
-use crate::Result;
 use crate::head::auto::Chosen;
 use crate::head::{Head, LinearHead, Moments, slda};
 use crate::kernel::scalar::triangle_square;
+use crate::{Error, ErrorKind, Result};
 
 /// Tells windows of known classes from others.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Unknown {
     /// slda, whose scores give the distances to the classes.
     head: LinearHead,
@@ -53,6 +53,21 @@ impl Unknown {
         unknown.logit = (slope as f32, intercept as f32);
         unknown.rows = samples.len();
         Ok(unknown)
+    }
+
+    /// Checks what was read against D = `dim`.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what is wrong.
+    pub fn validate(&self, dim: usize) -> Result<()> {
+        self.head.validate(dim)?;
+        let finite = self.whitening.iter().chain([&self.narrowness, &self.logit.0, &self.logit.1]).all(|v| v.is_finite());
+        if self.whitening.len() != dim * (dim + 1) / 2 || !finite {
+            return Err(Error::new(ErrorKind::Corrupt, "what tells unknown windows makes no sense")
+                .expected(format!("{} finite numbers", dim * (dim + 1) / 2))
+                .found(self.whitening.len()));
+        }
+        Ok(())
     }
 
     /// The classes in canonical order.

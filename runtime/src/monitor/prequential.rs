@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::learn::ClassName;
 use crate::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ const RANGES: usize = 15;
 const ANSWERS_MIN: f64 = 10.0;
 
 /// A faded mean: `S = v + a S`, `B = 1 + a B`, and the mean is S / B.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Faded {
     sum: f64,
     weight: f64,
@@ -33,19 +33,24 @@ impl Faded {
         self.weight = 1.0 + fading * self.weight;
     }
 
+    /// Whether it can be a mean of values within -1 to 1.
+    fn is_sound(&self) -> bool {
+        self.weight >= 0.0 && self.weight.is_finite() && self.sum.abs() <= self.weight * (1.0 + 1e-9)
+    }
+
     fn mean(&self) -> Option<f64> {
         (self.weight > 0.0).then(|| self.sum / self.weight)
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct ClassAnswers {
     right: Faded,
     best: Option<f64>,
 }
 
 /// Faded answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prequential {
     fading: f64,
     right: Faded,
@@ -108,6 +113,26 @@ impl Prequential {
             embedding: vec![0.0; dim],
             embedding_weight: 0.0,
         })
+    }
+
+    /// Whether what was read can be answers to windows of D = `dim`.
+    pub(crate) fn is_sound(&self, dim: usize) -> bool {
+        let of_class = |c: &ClassAnswers| c.right.is_sound() && c.best.is_none_or(|b| (0.0..=1.0).contains(&b));
+        let fadeds = self.gaps.iter().chain([&self.right, &self.confidence]);
+        self.fading > 0.0
+            && self.fading <= 1.0
+            && fadeds.into_iter().all(Faded::is_sound)
+            && self.classes.len() <= CLASSES_MAX
+            && self.classes.values().all(of_class)
+            && self.embedding.len() == dim
+            && self.embedding.iter().chain([&self.embedding_weight]).all(|v| v.is_finite())
+    }
+
+    /// One with more right answers than answers.
+    #[cfg(test)]
+    pub(crate) fn impossible(mut self) -> Prequential {
+        self.right.sum = 2.0 * self.right.weight + 1.0;
+        self
     }
 
     /// Takes an answer with its probability 0 to 1, for a window whose class is known by now.

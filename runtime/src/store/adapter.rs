@@ -3,6 +3,7 @@
 //! A commit is one journal record and one sync. A failed write or sync latches: nothing more is written until the
 //! adapter is opened again, because nothing is known about the file any more.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub struct Adapter {
     pub(super) failed: bool,
     pub(super) recovery: Recovery,
     pub(super) damaged_chunks: u64,
+    /// Parts that the next checkpoint writes.
+    pub(super) kept: BTreeMap<Part, Vec<u8>>,
 }
 
 /// A row that replay holds, where it lies.
@@ -131,7 +134,8 @@ impl Adapter {
         parts.push(NewPart::Bytes(Part::Sources, self.contents.sources.encode()));
         let rows = ListedRows::new(self.chunk_rows(), self.contents.held.taken_back());
         parts.push(NewPart::Bytes(Part::Rows, rows.encode()?));
-        let other = |p: &Part| !matches!(p, Part::Block(..) | Part::Sources | Part::Rows);
+        parts.extend(self.kept.iter().map(|(part, bytes)| NewPart::Bytes(*part, bytes.clone())));
+        let other = |p: &Part| !matches!(p, Part::Block(..) | Part::Sources | Part::Rows) && !self.kept.contains_key(p);
         parts.extend(self.state.newest().into_iter().flat_map(|r| &r.extents).map(|e| e.part).filter(other).map(NewPart::Keep));
         let root = Root {
             adapter_id: self.header.adapter_id,
@@ -153,6 +157,7 @@ impl Adapter {
         self.origins = origins;
         self.contents.changed.clear();
         self.contents.journal_bytes = 0;
+        self.kept.clear();
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::chunks::CHUNK_EDGE_BYTES;
 use super::folder::{CHUNKS, STATE};
 use super::frame::{FRAME_LEN_BYTES, Kind, frame_postcard, unframe, unframe_postcard};
+use super::kept;
 use super::pack::row_stride_bytes;
 use super::v1;
 use crate::backbone::manifest::Modality;
@@ -165,8 +166,7 @@ impl Header {
         let units_of = |bytes: u64| bytes.div_ceil(u64::from(UNIT_LEN_BYTES));
         let origin_units = units_of(latents) + units_of(mixed) + units_of(base);
         let own_units = origin_units + units_of(16 * u64::from(creation.max_sources) + 64) + units_of(u64::from(chunks) * 512 + 64);
-        // Accepted head, head on trial, trained head with its optimiser's two moments; and the monitor.
-        let own_units = own_units + 5 * units_of(c * (name + 4 * (d + 1)) + 64) + units_of(u64::from(UNIT_LEN_BYTES));
+        let own_units = own_units + units_of(kept::head_room_bytes(&creation)) + units_of(kept::monitor_room_bytes(&creation));
         // Current, previous, and the one being written; foreign origins change one at a time, but may all be replaced by one merge.
         let units = 3 * (own_units + u64::from(creation.max_origins.saturating_sub(1)) * origin_units);
         let slot_len_bytes = (4096 + 256 * creation.max_origins.max(1)).next_multiple_of(UNIT_LEN_BYTES);

@@ -17,6 +17,7 @@ pub mod frame;
 pub mod header;
 mod held;
 mod journal;
+mod kept;
 mod map;
 pub mod pack;
 pub mod record;

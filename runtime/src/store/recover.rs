@@ -1,7 +1,7 @@
 //! Recovery: the newest whole checkpoint, the sealed chunks that it lists, then the journal behind it, record by record, as
 //! far as the chain holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -160,6 +160,7 @@ impl Adapter {
             origins,
             unsynced: false,
             failed: false,
+            kept: BTreeMap::new(),
             recovery,
             damaged_chunks: damaged,
         })

@@ -73,7 +73,8 @@ impl Adapter {
     pub fn compact(&mut self) -> Result<()> {
         self.check_writable()?;
         self.sync()?;
-        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        let mut next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        next.take_kept_from(self)?;
         self.give_way_to(next)
     }
 
@@ -279,6 +280,7 @@ impl Adapter {
             failed: false,
             recovery: Recovery::Clean,
             damaged_chunks: 0,
+            kept: BTreeMap::new(),
         };
         let dim = next.dim();
         feed(&mut |learned| {

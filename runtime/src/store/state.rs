@@ -125,7 +125,7 @@ impl Root {
         Ok(root)
     }
 
-    fn extent(&self, part: Part) -> Option<&Extent> {
+    pub(super) fn extent(&self, part: Part) -> Option<&Extent> {
         self.extents.binary_search_by_key(&part, |e| e.part).ok().map(|i| &self.extents[i])
     }
 }

@@ -15,7 +15,7 @@ use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
-use crate::opened::open;
+use crate::opened::{open, serving};
 use crate::output::print;
 use crate::sounds::sounds_in;
 use format::{Format, Heard, Made, Window};
@@ -96,8 +96,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let adapter = open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
-    let Served { head, unknown, doubtful, .. } =
-        learner::serve(&adapter, args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default())?;
+    let served = match args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default() {
+        HeadKind::Auto => serving(&adapter)?,
+        kind => learner::serve(&adapter, kind)?,
+    };
+    let Served { head, unknown, doubtful, .. } = served;
     if !doubtful.is_empty() {
         let (count, folder) = (doubtful.len(), adapter.folder().display());
         log::warn!("{count} labels are probably wrong and were left out of the head: wheatear inspect {folder} --head names them");

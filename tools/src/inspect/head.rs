@@ -3,9 +3,14 @@
 use std::path::Path;
 
 use serde::Serialize;
-use wheatear::head::HeadKind;
+use wheatear::Result;
+use wheatear::head::Moments;
 use wheatear::head::auto::Member;
-use wheatear::learner::{self, Doubtful};
+use wheatear::learn::BlockKind;
+use wheatear::learner::{self, Doubtful, Standing, Verdict};
+use wheatear::monitor::prequential::Learned;
+use wheatear::monitor::{Fall, Falling, Monitor, Report};
+use wheatear::store::Adapter;
 
 use crate::opened::reading;
 use crate::output::print_facts;
@@ -13,6 +18,12 @@ use crate::output::print_facts;
 #[derive(Serialize)]
 struct Facts {
     generation: u64,
+    /// Generation of the head that serves.
+    serves: u64,
+    /// What the guard said of the newest head, where there was one before; a refused one does not serve.
+    verdict: Option<Verdict>,
+    /// What labelled windows said before they were learned; none before the first.
+    monitor: Option<Monitored>,
     /// The heads that are pooled, each with its weight, 0 to 1.
     members: Vec<Member>,
     /// Rows that judged it, each without its recording; none where nothing could be left out, and then no accuracy either.
@@ -27,15 +38,27 @@ struct Facts {
     doubtful: Vec<Doubtful>,
 }
 
+#[derive(Serialize)]
+struct Monitored {
+    /// Windows of known classes that the head answered before it learned them.
+    answers: u64,
+    #[serde(flatten)]
+    report: Report,
+    last_fall: Option<Fall>,
+}
+
 /// Shows the head of the adapter in `folder`.
 ///
 /// # Errors
 /// `Learn` when nothing was learned yet; those of opening and reading.
 pub fn run(folder: &Path, json: bool) -> anyhow::Result<()> {
     let facts = reading(folder, |adapter| {
-        let served = learner::serve(adapter, HeadKind::Auto)?;
+        let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter)?;
         Ok(Facts {
             generation: adapter.generation(),
+            serves,
+            verdict,
+            monitor: monitored(adapter)?,
             members: served.members,
             judging_rows: served.evidence.map_or(0, |e| e.rows),
             accuracy: served.evidence.map(|e| e.accuracy),
@@ -47,8 +70,21 @@ pub fn run(folder: &Path, json: bool) -> anyhow::Result<()> {
     print_facts(json, &facts, table)
 }
 
+fn monitored(adapter: &Adapter) -> Result<Option<Monitored>> {
+    let Some(monitor) = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim())) else { return Ok(None) };
+    let moments = adapter.block(BlockKind::Latents)?.map(|b| Moments::new(&b, &adapter.header().creation.scale)).transpose()?;
+    let learned = moments.as_ref().map(|m| (m.mean_of_all(), m.spread()));
+    let learned = learned.as_ref().map(|(mean, spread)| Learned { mean, spread: *spread });
+    Ok(Some(Monitored { answers: monitor.answers(), report: monitor.report(learned), last_fall: monitor.last_fall() }))
+}
+
 fn table(f: &Facts) -> String {
-    let mut text = format!("auto at generation {}\n", f.generation);
+    let mut text = format!("auto at generation {}\n", f.serves);
+    match &f.verdict {
+        Some(v) if !v.accepts() => text += &format!("  that of generation {} was refused: {v}\n", f.generation),
+        Some(v) => text += &format!("  tried against the head before: {v}\n"),
+        None => {}
+    }
     match f.accuracy.zip(f.log_loss) {
         Some((accuracy, loss)) => {
             let rows = f.judging_rows;
@@ -58,7 +94,18 @@ fn table(f: &Facts) -> String {
     }
     for m in &f.members {
         let alone = m.accuracy.zip(m.log_loss).map_or(String::new(), |(a, l)| format!(", alone {a:.3} and {l:.3}"));
-        text += &format!("  {:<6} weight {:.2}, {} {}{alone}\n", m.name, m.weight, parameter(m.name), m.parameter);
+        text += &format!("  {:<6} weight {:.2}, {} {}{alone}\n", m.name, m.weight, parameter(&m.name), m.parameter);
+    }
+    if let Some(m) = f.monitor.as_ref().filter(|m| m.answers > 0) {
+        let share = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        text +=
+            &format!("  before they were learned, about the last 200 of {} windows: accuracy {}, ", m.answers, share(m.report.accuracy));
+        text += &format!("confidence {}, calibration error {}, ", share(m.report.confidence), share(m.report.ece));
+        text += &format!("forgetting {}, embeddings {} spreads away\n", share(m.report.forgetting), share(m.report.drift));
+        if let Some(Fall { of, change, at_answer }) = m.last_fall {
+            let of = if of == Falling::Accuracy { "accuracy" } else { "confidence" };
+            text += &format!("  {of} fell from {:.3} to {:.3}, told at window {at_answer}\n", change.before, change.after);
+        }
     }
     text += if f.tells_unknown { "  tells windows of no known class\n" } else { "  cannot tell windows of no known class yet\n" };
     for d in &f.doubtful {

@@ -11,11 +11,11 @@ use wheatear::Result;
 use wheatear::head::{Head, SolvedHead, argmax};
 use wheatear::learn::LabelSet;
 use wheatear::monitor::Adwin;
-use wheatear::monitor::ring::{Oldest, Ring};
 
 use super::data::Data;
 use super::latents::{Latents, Width};
 use super::metrics::{Difference, mean, paired_difference};
+use super::ring::Ring;
 use super::shift::Shift;
 use super::split::{generator, shuffle};
 use super::{SetArgs, do_all};
@@ -179,7 +179,7 @@ fn one(args: &DriftArgs, data: &Data, shift: Shift, seed: u64) -> Result<Vec<Run
 
 fn answer_and_learn(args: &DriftArgs, data: &Data, latents: &Latents, chunks: &[Vec<usize>], policy: Policy) -> Result<Run> {
     let half = chunks.len() / 2;
-    let mut ring = Ring::new(data.dim, args.blocks as usize, u64::from(args.block_rows), Oldest::Merged)?;
+    let mut ring = Ring::new(data.dim, args.blocks as usize, u64::from(args.block_rows))?;
     let mut adwin = Adwin::new(args.delta)?;
     // Rows learned since the change that is reacted to.
     let mut since: Option<u64> = None;

@@ -14,6 +14,7 @@ mod random;
 mod report;
 mod reservoir;
 mod results;
+mod ring;
 mod run;
 mod shift;
 mod split;

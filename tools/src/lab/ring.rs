@@ -1,25 +1,16 @@
 //! A ring of blocks by age, so that old rows can weigh less than new ones while every block stays integer and exact.
 //!
 //! The newest block takes rows until it is full; then a new one is begun, and past the bound the oldest is merged into the base, which
-//! has no end, or dropped. Weights enter where a head is solved ([`Moments::weighted`]), in f64.
+//! has no end. Weights enter where a head is solved ([`Moments::weighted`]), in f64.
 //!
 //! Memory: `(blocks + 1) * D (D + 1) / 2 * 8` bytes, and 16 D bytes for each class of each block: 5.3 MB for 4 blocks and the base at
 //! D=512. Undo of a row must name the rows' block: rows are taken back only from the block they are in.
 
 use std::collections::VecDeque;
 
-use crate::head::Moments;
-use crate::learn::{Block, BlockKind, LabelSet};
-use crate::{Error, ErrorKind, Result};
-
-/// What becomes of the oldest block of a full ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oldest {
-    /// Added to the base: nothing is lost.
-    Merged,
-    /// Forgotten, with the classes that only it knew.
-    Dropped,
-}
+use wheatear::head::Moments;
+use wheatear::learn::{Block, BlockKind, LabelSet};
+use wheatear::{Error, ErrorKind, Result};
 
 /// Blocks by age.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +20,6 @@ pub struct Ring {
     base: Block,
     blocks_max: usize,
     rows_max: u64,
-    oldest: Oldest,
 }
 
 impl Ring {
@@ -37,18 +27,12 @@ impl Ring {
     ///
     /// # Errors
     /// `Config` for no blocks, no rows, or a dimension that a block cannot have.
-    pub fn new(dim: usize, blocks_max: usize, rows_max: u64, oldest: Oldest) -> Result<Ring> {
+    pub fn new(dim: usize, blocks_max: usize, rows_max: u64) -> Result<Ring> {
         if blocks_max == 0 || rows_max == 0 {
             return Err(Error::new(ErrorKind::Config, "a ring needs room").expected("at least one block of one row"));
         }
         let empty = Block::new(BlockKind::Latents, dim)?;
-        Ok(Ring { blocks: VecDeque::from([empty.clone()]), base: empty, blocks_max, rows_max, oldest })
-    }
-
-    /// Bytes of the Gram matrices of a full ring.
-    pub fn len_bytes_max(&self) -> usize {
-        let d = self.base.dim();
-        (self.blocks_max + 1) * (d * (d + 1) / 2) * 8
+        Ok(Ring { blocks: VecDeque::from([empty.clone()]), base: empty, blocks_max, rows_max })
     }
 
     /// Learns rows, as [`Block::add_chunk`]: `latents` i8 \[n, D\] with one label set each. They go into one block where they fit, else
@@ -81,28 +65,11 @@ impl Ring {
             return Ok(());
         }
         if self.blocks.len() == self.blocks_max {
-            if self.oldest == Oldest::Merged {
-                self.base.merge(&self.blocks[0])?;
-            }
+            self.base.merge(&self.blocks[0])?;
             self.blocks.pop_front();
         }
         self.blocks.push_back(Block::new(BlockKind::Latents, self.base.dim())?);
         Ok(())
-    }
-
-    /// All rows, exactly.
-    ///
-    /// # Errors
-    /// `Limit` when there are too many for one block.
-    pub fn sum(&self) -> Result<Block> {
-        let mut sum = self.base.clone();
-        self.blocks.iter().try_for_each(|b| sum.merge(b))?;
-        Ok(sum)
-    }
-
-    /// Base first (oldest), newest last; the first row's place in each is the rows before it.
-    pub fn by_age(&self) -> impl Iterator<Item = &Block> {
-        std::iter::once(&self.base).chain(&self.blocks)
     }
 
     /// What a head is solved from when a block weighs `weight(a, n)`: a is how many blocks are newer and n how many rows are.
@@ -134,7 +101,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::ClassName;
+    use wheatear::learn::ClassName;
 
     fn rows(n: usize) -> (Vec<i8>, Vec<LabelSet>) {
         let latents = (0..3 * n).map(|i| ((i * 37 + i * i) % 255) as i32 - 127).map(|v| v as i8).collect();
@@ -148,31 +115,20 @@ mod tests {
         let mut block = Block::new(BlockKind::Latents, 3).unwrap();
         block.add_chunk(&latents, &labels).unwrap();
         for piece in [1, 7, 50] {
-            let mut ring = Ring::new(3, 4, 8, Oldest::Merged).unwrap();
+            let mut ring = Ring::new(3, 4, 8).unwrap();
             for (x, l) in latents.chunks(3 * piece).zip(labels.chunks(piece)) {
                 ring.add_chunk(x, l).unwrap();
             }
-            assert_eq!(ring.sum().unwrap(), block);
-            assert_eq!(ring.by_age().map(Block::rows).collect::<Vec<_>>(), [24, 8, 8, 8, 2]);
+            assert_eq!(ring.base.rows(), 24);
+            assert_eq!(ring.blocks.iter().map(Block::rows).collect::<Vec<_>>(), [8, 8, 8, 2]);
             assert_eq!(ring.moments(&[0.5; 3], |_, _| 1.0).unwrap(), Moments::new(&block, &[0.5; 3]).unwrap());
         }
     }
 
     #[test]
-    fn a_dropping_ring_forgets_the_oldest_rows_alone() {
-        let (latents, labels) = rows(50);
-        let mut ring = Ring::new(3, 4, 8, Oldest::Dropped).unwrap();
-        ring.add_chunk(&latents, &labels).unwrap();
-        let mut block = Block::new(BlockKind::Latents, 3).unwrap();
-        block.add_chunk(&latents[3 * 24..], &labels[24..]).unwrap();
-        assert_eq!(ring.sum().unwrap(), block);
-        assert_eq!(ring.len_bytes_max(), 5 * 6 * 8);
-    }
-
-    #[test]
     fn weights_of_whole_numbers_are_rows_learned_that_often() {
         let (latents, labels) = rows(6);
-        let mut ring = Ring::new(3, 2, 4, Oldest::Merged).unwrap();
+        let mut ring = Ring::new(3, 2, 4).unwrap();
         ring.add_chunk(&latents, &labels).unwrap();
         let mut block = Block::new(BlockKind::Latents, 3).unwrap();
         block.add_chunk(&latents, &labels).unwrap();
@@ -188,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_class_that_only_old_rows_know_keeps_its_mean_at_any_weight() {
-        let mut ring = Ring::new(2, 2, 4, Oldest::Merged).unwrap();
+        let mut ring = Ring::new(2, 2, 4).unwrap();
         let class = |name: &str| LabelSet::single(ClassName::new(name).unwrap());
         ring.add_chunk(&[10, 20, 30, 40], &[class("old"), class("old")]).unwrap();
         ring.begin().unwrap();
@@ -201,7 +157,7 @@ mod tests {
     #[test]
     fn a_bad_row_changes_nothing_and_weights_that_are_none_are_refused() {
         let (mut latents, labels) = rows(6);
-        let mut ring = Ring::new(3, 2, 4, Oldest::Merged).unwrap();
+        let mut ring = Ring::new(3, 2, 4).unwrap();
         latents[17] = i8::MIN;
         let empty = ring.clone();
         assert!(ring.add_chunk(&latents, &labels).is_err());
@@ -211,6 +167,6 @@ mod tests {
         for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(ring.moments(&[1.0; 3], |_, _| weight).is_err(), "{weight}");
         }
-        assert!(Ring::new(3, 0, 4, Oldest::Merged).is_err() && Ring::new(3, 2, 0, Oldest::Merged).is_err());
+        assert!(Ring::new(3, 0, 4).is_err() && Ring::new(3, 2, 0).is_err());
     }
 }

@@ -1,0 +1,130 @@
+//! Which head serves: the last one that the guard accepted, kept with the adapter together with what judged it, so that it serves on
+//! when a newer one is refused, and after a restart.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::trial::{self, Judgement, Verdict};
+use super::{Served, serve};
+use crate::head::HeadKind;
+use crate::monitor::Monitor;
+use crate::store::Adapter;
+use crate::{Error, ErrorKind, Result};
+
+/// Changes whenever the bytes do, or the head that the same rows give.
+const VERSION: u8 = 1;
+
+/// The head that serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// It, and what is known of it.
+    pub served: Served,
+    /// Generation of the adapter whose rows it is solved from.
+    pub generation: u64,
+    /// What was found when the head of the newest rows was tried; none where there was none to compare it with. When it refuses,
+    /// `served` is the head before.
+    pub verdict: Option<Verdict>,
+    judgement: Judgement,
+}
+
+/// As it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    generation: u64,
+    served: Cow<'a, Served>,
+    judgement: Cow<'a, Judgement>,
+}
+
+/// The head that `adapter` serves now: the kept one where nothing was learned since, else that of all its rows, unless the guard
+/// refuses it.
+///
+/// # Errors
+/// As [`serve`]; those of reading what was kept. One that cannot be made out is passed over, and the head of all rows serves.
+pub fn stand(adapter: &Adapter) -> Result<Standing> {
+    let Some(kept) = kept(adapter)? else { return newest(adapter) };
+    if kept.generation == adapter.generation() {
+        return Ok(kept);
+    }
+    let newest = newest(adapter)?;
+    let verdict = trial::compare(&kept.judgement, &newest.served.answers);
+    let stands = if verdict.as_ref().is_none_or(Verdict::accepts) { newest } else { kept };
+    Ok(Standing { verdict, ..stands })
+}
+
+/// The head of all rows, whatever the guard says of it: a person decided.
+///
+/// # Errors
+/// As [`serve`].
+pub fn newest(adapter: &Adapter) -> Result<Standing> {
+    let served = serve(adapter, HeadKind::Auto)?;
+    Ok(Standing { judgement: served.answers.judgement(), served, generation: adapter.generation(), verdict: None })
+}
+
+/// Tries the head of what was learned, and writes what serves and what `monitor` knows with a checkpoint, where that is new.
+///
+/// # Errors
+/// As [`stand`] and [`Adapter::checkpoint`]. An adapter without room for them serves all the same: a line in the log says so.
+pub fn settle(adapter: &mut Adapter, monitor: &Monitor) -> Result<Standing> {
+    let monitor = monitor.encode()?;
+    if adapter.kept_monitor()?.as_ref() == Some(&monitor)
+        && let Some(kept) = kept(adapter)?.filter(|kept| kept.generation == adapter.generation())
+    {
+        return Ok(kept);
+    }
+    adapter.fresh_generation()?;
+    let standing = stand(adapter)?;
+    standing.write(adapter, monitor)?;
+    Ok(standing)
+}
+
+/// Lets the head of all rows serve although the guard refused it.
+///
+/// # Errors
+/// As [`settle`].
+pub fn accept(adapter: &mut Adapter) -> Result<Standing> {
+    adapter.fresh_generation()?;
+    let standing = newest(adapter)?;
+    let monitor = adapter.kept_monitor()?.map_or_else(|| Monitor::new(adapter.dim())?.encode(), Ok)?;
+    standing.write(adapter, monitor)?;
+    Ok(standing)
+}
+
+impl Standing {
+    /// Whether a newer head was refused.
+    pub fn is_refused(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|v| !v.accepts())
+    }
+
+    fn write(&self, adapter: &mut Adapter, monitor: Vec<u8>) -> Result<()> {
+        match adapter.keep_head(self.encode()?).and_then(|()| adapter.keep_monitor(monitor)) {
+            Err(e) if e.kind() == ErrorKind::Limit => log::warn!("{e}"),
+            done => done?,
+        }
+        adapter.checkpoint()
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let kept = Kept { generation: self.generation, served: Cow::Borrowed(&self.served), judgement: Cow::Borrowed(&self.judgement) };
+        let body = postcard::to_stdvec(&kept).map_err(|e| Error::new(ErrorKind::Limit, "the head cannot be encoded").because(e))?;
+        Ok([vec![VERSION], body].concat())
+    }
+}
+
+fn kept(adapter: &Adapter) -> Result<Option<Standing>> {
+    let Some(bytes) = adapter.kept_head()? else { return Ok(None) };
+    let standing = decode(&bytes, adapter.dim());
+    if standing.is_none() {
+        log::warn!("{}: the head that was kept is of another version, the head of all rows serves", adapter.folder().display());
+    }
+    Ok(standing)
+}
+
+/// None when the bytes are not what [`Standing::encode`] writes.
+fn decode(bytes: &[u8], dim: usize) -> Option<Standing> {
+    let (version, rest) = bytes.split_first()?;
+    let kept: Kept<'_> = postcard::from_bytes(rest).ok().filter(|_| *version == VERSION)?;
+    let (served, judgement) = (kept.served.into_owned(), kept.judgement.into_owned());
+    (served.validate(dim).and_then(|()| judgement.validate())).ok()?;
+    Some(Standing { served, generation: kept.generation, verdict: None, judgement })
+}

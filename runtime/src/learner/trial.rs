@@ -1,0 +1,246 @@
+//! The guard: a new head is tried on the rows that judge it, each left out with its recording, and compared with what the head that
+//! serves had said of the same rows. It is refused when it is worse by more than a limit, and by more than chance.
+//!
+//! Three things are compared, over the rows that both judged under the same label: accuracy among the classes that the old head knows
+//! (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
+//! accuracy lie apart, and how many background windows pass for known.
+//!
+//! Rows of a recording stand for each other, so the unit of chance is the recording: with `d_r` the loss over the rows of recording r,
+//! each class weighing the same, a loss stands out when `sum d_r > SIGMAS sqrt(sum d_r^2)` (a sign test with weights; Fisher 1935's
+//! randomisation, in the normal limit).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::learn::ClassName;
+use crate::{Error, ErrorKind, Result};
+
+/// Standard deviations from which a loss is more than chance: one in two hundred.
+pub const SIGMAS: f64 = 2.6;
+/// Loss of accuracy that is let pass.
+pub const ACCURACY_LIMIT: f64 = 0.02;
+/// More of a gap between confidence and accuracy that is let pass.
+pub const CALIBRATION_LIMIT: f64 = 0.05;
+/// More background windows taken for known that are let pass, as a share.
+pub const FALSE_ALARM_LIMIT: f64 = 0.05;
+
+/// What a head says of the rows that judge it, each without its recording.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// The classes that it knows \[C\].
+    pub classes: Vec<ClassName>,
+    /// The rows \[n\].
+    pub rows: Vec<Answered>,
+    /// Logits, row-major \[n, C\]: their softmax is the probability of each class.
+    pub z: Vec<f64>,
+    /// Background rows by their id, with the probability that they are of no known class.
+    pub background: BTreeMap<u64, f32>,
+}
+
+/// A row that judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Its id.
+    pub id: u64,
+    /// Its recording.
+    pub recording: u64,
+    /// What it is said to be: an index of the classes.
+    pub label: u32,
+}
+
+/// What is kept of a head's answers for the next trial.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    classes: Vec<ClassName>,
+    rows: Vec<(Answered, Answer)>,
+    background: BTreeMap<u64, f32>,
+}
+
+/// Whether a row was named right, and the probability of the class that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Answer {
+    right: bool,
+    confidence: f32,
+}
+
+impl Answers {
+    /// What is kept of it.
+    pub fn judgement(&self) -> Judgement {
+        let answers = self.among(&self.classes);
+        Judgement { classes: self.classes.clone(), rows: answers, background: self.background.clone() }
+    }
+
+    /// The rows of `classes`, answered as if there were no others.
+    fn among(&self, classes: &[ClassName]) -> Vec<(Answered, Answer)> {
+        let asked: Vec<bool> = self.classes.iter().map(|c| classes.binary_search(c).is_ok()).collect();
+        let answer = |z: &[f64], label: usize| {
+            let seen = || z.iter().zip(&asked).enumerate().filter(|(_, (_, asked))| **asked).map(|(class, (z, _))| (class, *z));
+            let best = seen().fold((usize::MAX, f64::NEG_INFINITY), |best, at| if at.1 > best.1 { at } else { best });
+            let total: f64 = seen().map(|(_, z)| (z - best.1).exp()).sum();
+            Answer { right: best.0 == label, confidence: (1.0 / total) as f32 }
+        };
+        let rows = self.rows.iter().zip(self.z.chunks_exact(self.classes.len().max(1)));
+        rows.filter(|(row, _)| asked[row.label as usize]).map(|(row, z)| (*row, answer(z, row.label as usize))).collect()
+    }
+
+    /// Share of rows of `classes`, each class weighing the same, that get another class.
+    fn renamed(&self, classes: &[ClassName]) -> f64 {
+        let rows = self.rows.iter().zip(self.z.chunks_exact(self.classes.len().max(1)));
+        let mut of_class: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+        for (row, z) in rows.filter(|(row, _)| classes.binary_search(&self.classes[row.label as usize]).is_ok()) {
+            let best = (0..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best });
+            let counts = of_class.entry(row.label).or_default();
+            counts.0 += f64::from(u8::from(classes.binary_search(&self.classes[best]).is_err()));
+            counts.1 += 1.0;
+        }
+        of_class.values().map(|(new, all)| new / all).sum::<f64>() / of_class.len().max(1) as f64
+    }
+}
+
+impl Judgement {
+    /// Checks what was read.
+    ///
+    /// # Errors
+    /// `Corrupt` for classes out of order, a row of no class, or a probability that is none.
+    pub fn validate(&self) -> Result<()> {
+        let probable = |p: f32| (0.0..=1.0).contains(&p);
+        let sound = self.classes.is_sorted_by(|a, b| a < b)
+            && self.rows.iter().all(|(row, answer)| (row.label as usize) < self.classes.len() && probable(answer.confidence))
+            && self.background.values().all(|p| probable(*p));
+        if sound { Ok(()) } else { Err(Error::new(ErrorKind::Corrupt, "the answers kept with a head make no sense")) }
+    }
+}
+
+/// What a trial found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Rows that were compared.
+    pub rows: usize,
+    /// Recordings that they are of.
+    pub recordings: usize,
+    /// Background rows that were compared.
+    pub background_rows: usize,
+    /// Mean accuracy over the classes that the old head knows.
+    pub accuracy: Compared,
+    /// Mean confidence less accuracy, without its sign.
+    pub calibration: Compared,
+    /// Share of background rows that are more probably known than not.
+    pub false_alarms: Compared,
+    /// Share of rows of old classes that are taken for new ones.
+    pub renamed: f64,
+    /// What is worse than is let pass; the head is refused for any.
+    pub worse: Vec<Worse>,
+}
+
+/// The head that serves, and the new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Compared {
+    /// What serves.
+    pub before: f64,
+    /// What is tried.
+    pub after: f64,
+}
+
+/// What made a head fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Worse {
+    /// Old classes are named right less often.
+    Accuracy,
+    /// Confidence lies farther from accuracy.
+    Calibration,
+    /// Background passes for known more often.
+    FalseAlarms,
+}
+
+impl Verdict {
+    /// Whether the new head may serve.
+    pub fn accepts(&self) -> bool {
+        self.worse.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |c: Compared| format!("{:.1} % to {:.1} %", 100.0 * c.before, 100.0 * c.after);
+        let reason = |worse: &Worse| match worse {
+            Worse::Accuracy => format!("old classes are named right less often: {}", percent(self.accuracy)),
+            Worse::Calibration => format!("confidence lies farther from accuracy: {}", percent(self.calibration)),
+            Worse::FalseAlarms => format!("background passes for known more often: {}", percent(self.false_alarms)),
+        };
+        match self.accepts() {
+            true => write!(f, "no worse on {} rows of {} recordings", self.rows, self.recordings),
+            false => f.write_str(&self.worse.iter().map(reason).collect::<Vec<_>>().join("; ")),
+        }
+    }
+}
+
+/// Compares the answers of a new head with the judgement of the one that serves; none when that one knows a class that the new one
+/// does not, which a person took away.
+pub fn compare(serving: &Judgement, tried: &Answers) -> Option<Verdict> {
+    if !serving.classes.iter().all(|c| tried.classes.binary_search(c).is_ok()) {
+        return None;
+    }
+    let before: BTreeMap<u64, (&ClassName, Answer)> =
+        serving.rows.iter().map(|(row, answer)| (row.id, (&serving.classes[row.label as usize], *answer))).collect();
+    let both: Vec<(Answered, Answer, Answer)> = tried
+        .among(&serving.classes)
+        .into_iter()
+        .filter_map(|(row, after)| {
+            let (label, answer) = before.get(&row.id)?;
+            (**label == tried.classes[row.label as usize]).then_some((row, *answer, after))
+        })
+        .collect();
+    let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
+    both.iter().for_each(|(row, ..)| *counts.entry(row.label).or_default() += 1.0);
+    let weight = |row: &Answered| 1.0 / (counts[&row.label] * counts.len() as f64);
+    let hit = |a: &Answer| f64::from(u8::from(a.right));
+    let gap = |a: &Answer| f64::from(a.confidence) - hit(a);
+    let total = |of: &dyn Fn(&(Answered, Answer, Answer)) -> f64| both.iter().map(|both| weight(&both.0) * of(both)).sum::<f64>();
+    let accuracy = Compared { before: total(&|b| hit(&b.1)), after: total(&|b| hit(&b.2)) };
+    let (gap_before, gap_after) = (total(&|b| gap(&b.1)), total(&|b| gap(&b.2)));
+    let calibration = Compared { before: gap_before.abs(), after: gap_after.abs() };
+    let losses = |of: &dyn Fn(&(Answered, Answer, Answer)) -> f64| {
+        let mut by_recording: BTreeMap<u64, f64> = BTreeMap::new();
+        both.iter().for_each(|both| *by_recording.entry(both.0.recording).or_default() += weight(&both.0) * of(both));
+        by_recording
+    };
+    let known = |p: f32| f64::from(u8::from(p <= 0.5));
+    let background: Vec<(f64, f64)> =
+        serving.background.iter().filter_map(|(id, before)| Some((known(*before), known(*tried.background.get(id)?)))).collect();
+    let share = |sum: f64| if background.is_empty() { 0.0 } else { sum / background.len() as f64 };
+    let false_alarms = Compared { before: share(background.iter().map(|b| b.0).sum()), after: share(background.iter().map(|b| b.1).sum()) };
+
+    let mut worse = Vec::new();
+    if stands_out(losses(&|b| hit(&b.1) - hit(&b.2)).into_values(), ACCURACY_LIMIT) {
+        worse.push(Worse::Accuracy);
+    }
+    if stands_out(losses(&|b| gap_after.signum() * gap(&b.2) - gap_before.signum() * gap(&b.1)).into_values(), CALIBRATION_LIMIT) {
+        worse.push(Worse::Calibration);
+    }
+    if stands_out(background.iter().map(|(before, after)| share(after - before)), FALSE_ALARM_LIMIT) {
+        worse.push(Worse::FalseAlarms);
+    }
+    Some(Verdict {
+        rows: both.len(),
+        recordings: both.iter().map(|(row, ..)| row.recording).collect::<BTreeSet<_>>().len(),
+        background_rows: background.len(),
+        accuracy,
+        calibration,
+        false_alarms,
+        renamed: tried.renamed(&serving.classes),
+        worse,
+    })
+}
+
+/// Whether the losses together are above `limit`, and more than chance.
+fn stands_out(losses: impl Iterator<Item = f64>, limit: f64) -> bool {
+    let (sum, squares) = losses.fold((0.0, 0.0), |(sum, squares), d| (sum + d, squares + d * d));
+    sum > limit && sum > SIGMAS * f64::sqrt(squares)
+}
+
+#[cfg(test)]
+#[path = "trial_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! What the guard lets pass and what it refuses.
+
+use super::*;
+
+fn name(class: usize) -> ClassName {
+    ClassName::new(["ant", "bee", "cat", "dog"][class]).unwrap()
+}
+
+/// Two rows of each of 20 recordings of each class; `right` says which recordings get their class, with confidence 0.88.
+fn answers(classes: usize, right: impl Fn(u64) -> bool) -> Answers {
+    let (mut rows, mut z) = (Vec::new(), Vec::new());
+    for n in 0..classes as u64 * 40 {
+        let (recording, label) = (n / 2, (n / 2) as usize % classes);
+        rows.push(Answered { id: 100 + n, recording, label: label as u32 });
+        let named = if right(recording) { label } else { (label + 1) % classes };
+        z.extend((0..classes).map(|k| if k == named { 2.0 } else { 0.0 }));
+    }
+    Answers { classes: (0..classes).map(name).collect(), rows, z, background: (1..=40).map(|id| (id, 0.9)).collect() }
+}
+
+#[test]
+fn a_head_that_is_as_good_serves() {
+    let verdict = compare(&answers(2, |r| r % 10 != 0).judgement(), &answers(2, |r| r % 10 != 0)).unwrap();
+    assert!(verdict.accepts() && (verdict.rows, verdict.recordings, verdict.background_rows) == (80, 40, 40), "{verdict:?}");
+    assert!((verdict.accuracy.before - 0.9).abs() < 1e-9 && verdict.accuracy.after == verdict.accuracy.before);
+    assert!(verdict.to_string().contains("80 rows of 40 recordings"), "{verdict}");
+}
+
+#[test]
+fn a_head_that_unlearned_many_recordings_is_refused_and_a_few_are_chance() {
+    let before = answers(2, |_| true).judgement();
+    let verdict = compare(&before, &answers(2, |r| r >= 8)).unwrap();
+    assert_eq!(verdict.worse[0], Worse::Accuracy);
+    assert!(verdict.to_string().contains("100.0 % to 80.0 %"), "{verdict}");
+    assert!(compare(&before, &answers(2, |r| r >= 5)).unwrap().worse.iter().all(|w| *w != Worse::Accuracy));
+    // As many gained as lost.
+    let mixed = answers(2, |r| !(8..16).contains(&r)).judgement();
+    assert!(compare(&mixed, &answers(2, |r| r >= 8)).unwrap().accepts());
+}
+
+#[test]
+fn rows_of_a_recording_are_one_loss_however_many_they_are() {
+    let one_recording = |answers: Answers| Answers {
+        rows: answers.rows.iter().map(|r| Answered { recording: if r.recording < 8 { 0 } else { r.recording }, ..*r }).collect(),
+        ..answers
+    };
+    let before = one_recording(answers(2, |_| true)).judgement();
+    let verdict = compare(&before, &one_recording(answers(2, |r| r >= 8))).unwrap();
+    assert!(verdict.accepts() && verdict.recordings == 33, "{verdict:?}");
+}
+
+#[test]
+fn rows_taken_for_a_new_class_are_told_and_do_not_count_against_it() {
+    let before = answers(2, |_| true).judgement();
+    let mut tried = answers(2, |_| true);
+    tried.classes = vec![name(0), name(1), name(2)];
+    // Ten recordings are more like the new class than like their own.
+    tried.z = tried.rows.iter().zip(tried.z.chunks(2)).flat_map(|(r, z)| [z[0], z[1], if r.recording < 10 { 5.0 } else { -5.0 }]).collect();
+    let verdict = compare(&before, &tried).unwrap();
+    assert!(verdict.accepts() && (verdict.accuracy.after - 1.0).abs() < 1e-9, "{verdict:?}");
+    assert!((verdict.renamed - 0.25).abs() < 1e-9, "{verdict:?}");
+}
+
+#[test]
+fn relabelled_rows_are_not_compared_and_a_class_taken_away_ends_the_trial() {
+    let before = answers(2, |_| true).judgement();
+    let mut tried = answers(2, |_| true);
+    tried.rows.iter_mut().filter(|r| r.recording < 30).for_each(|r| r.label = 1 - r.label);
+    let verdict = compare(&before, &tried).unwrap();
+    assert!(verdict.accepts() && verdict.rows == 20, "{verdict:?}");
+    assert_eq!(compare(&answers(3, |_| true).judgement(), &answers(2, |_| true)), None);
+}
+
+#[test]
+fn more_false_alarms_and_more_confidence_than_there_is_reason_for_are_refused() {
+    let before = answers(2, |r| r % 4 != 0).judgement();
+    let mut alarms = answers(2, |r| r % 4 != 0);
+    alarms.background.values_mut().take(10).for_each(|p| *p = 0.1);
+    let verdict = compare(&before, &alarms).unwrap();
+    assert_eq!((verdict.worse.as_slice(), verdict.false_alarms.after), ([Worse::FalseAlarms].as_slice(), 0.25));
+    let mut sure = answers(2, |r| r % 4 != 0);
+    sure.z.iter_mut().for_each(|z| *z *= 8.0);
+    let verdict = compare(&before, &sure).unwrap();
+    assert_eq!(verdict.worse, [Worse::Calibration], "{verdict:?}");
+    assert!((verdict.calibration.after - 0.25).abs() < 1e-6, "{verdict:?}");
+}
+
+#[test]
+fn nothing_in_common_is_nothing_against_it() {
+    let verdict = compare(&Judgement::default(), &answers(2, |_| true)).unwrap();
+    assert!(verdict.accepts() && verdict.rows == 0, "{verdict:?}");
+}
+
+#[test]
+fn a_judgement_that_makes_no_sense_is_refused() {
+    let sound = answers(2, |_| true).judgement();
+    sound.validate().unwrap();
+    let mut wrong = sound.clone();
+    wrong.rows[3].0.label = 2;
+    assert!(wrong.validate().is_err());
+    let mut wrong = sound.clone();
+    wrong.rows[3].1.confidence = f32::NAN;
+    assert!(wrong.validate().is_err());
+    let mut wrong = sound;
+    wrong.classes.reverse();
+    assert!(wrong.validate().is_err());
+}
