@@ -116,9 +116,12 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
     solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)
 }
 
+/// Id and latent of a row that nobody named.
+type BackgroundRow = (u64, Vec<i8>);
+
 /// Those of the rows that replay holds which judge a head, and background rows. What they are is seen first, so that only their latents
 /// are copied.
-fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<(u64, Vec<i8>)>)> {
+fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<BackgroundRow>)> {
     let classes: Vec<&ClassName> = block.classes().keys().collect();
     let recording = |learned: &store::record::Learned, id: u64| if learned.batch.source == 0 { id } else { learned.batch.source };
     let single = |labels: &LabelSet| labels.positive().first().filter(|_| labels.block_kind() == BlockKind::Latents).cloned();

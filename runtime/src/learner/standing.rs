@@ -48,8 +48,11 @@ pub fn stand(adapter: &Adapter) -> Result<Standing> {
     }
     let newest = newest(adapter)?;
     let verdict = trial::compare(&kept.judgement, &newest.served.answers);
-    let stands = if verdict.as_ref().is_none_or(Verdict::accepts) { newest } else { kept };
-    Ok(Standing { verdict, ..stands })
+    match &verdict {
+        Some(v) if !v.accepts() => Ok(Standing { verdict, ..kept }),
+        Some(_) => Ok(Standing { verdict, judgement: newest.served.answers.judgement(Some(&kept.judgement)), ..newest }),
+        None => Ok(newest),
+    }
 }
 
 /// The head of all rows, whatever the guard says of it: a person decided.
@@ -58,7 +61,7 @@ pub fn stand(adapter: &Adapter) -> Result<Standing> {
 /// As [`serve`].
 pub fn newest(adapter: &Adapter) -> Result<Standing> {
     let served = serve(adapter, HeadKind::Auto)?;
-    Ok(Standing { judgement: served.answers.judgement(), served, generation: adapter.generation(), verdict: None })
+    Ok(Standing { judgement: served.answers.judgement(None), served, generation: adapter.generation(), verdict: None })
 }
 
 /// Tries the head of what was learned, and writes what serves and what `monitor` knows with a checkpoint, where that is new.

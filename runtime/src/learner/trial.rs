@@ -1,9 +1,10 @@
-//! The guard: a new head is tried on the rows that judge it, each left out with its recording, and compared with what the head that
-//! serves had said of the same rows. It is refused when it is worse by more than a limit, and by more than chance.
+//! The guard: a new head is tried on the rows that judge it, each left out with its recording, and compared with what was said of the same
+//! rows when they were first judged. It is refused when it is worse by more than a limit, and by more than chance.
 //!
-//! Three things are compared, over the rows that both judged under the same label: accuracy among the classes that the old head knows
-//! (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
-//! accuracy lie apart, and how many background windows pass for known.
+//! Three things are compared, over rows whose label is the same: accuracy among the classes that were known when the row was first
+//! judged (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
+//! accuracy lie apart, and how many background windows pass for known. The first answer stands, and not that of the head before: else
+//! many small losses, each within the limit, would add up unseen.
 //!
 //! Rows of a recording stand for each other, so the unit of chance is the recording: with `d_r` the loss over the rows of recording r,
 //! each class weighing the same, a loss stands out when `sum d_r > SIGMAS sqrt(sum d_r^2)` (a sign test with weights; Fisher 1935's
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::learn::ClassName;
 use crate::{Error, ErrorKind, Result};
 
-/// Standard deviations from which a loss is more than chance: one in two hundred.
-pub const SIGMAS: f64 = 2.6;
+/// Standard deviations from which a loss is more than chance: one in a hundred.
+pub const SIGMAS: f64 = 2.33;
 /// Loss of accuracy that is let pass.
 pub const ACCURACY_LIMIT: f64 = 0.02;
 /// More of a gap between confidence and accuracy that is let pass.
@@ -50,12 +51,24 @@ pub struct Answered {
     pub label: u32,
 }
 
-/// What is kept of a head's answers for the next trial.
+/// What was said of rows when they were first judged by a head that served: what the next head is compared with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
-    classes: Vec<ClassName>,
-    rows: Vec<(Answered, Answer)>,
+    /// Heads that served.
+    heads: u32,
+    /// The classes, each with the first head that knew it.
+    classes: Vec<(ClassName, u32)>,
+    rows: Vec<First>,
     background: BTreeMap<u64, f32>,
+}
+
+/// The first answer to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct First {
+    row: Answered,
+    answer: Answer,
+    /// The head that gave it.
+    head: u32,
 }
 
 /// Whether a row was named right, and the probability of the class that it was given.
@@ -66,23 +79,25 @@ struct Answer {
 }
 
 impl Answers {
-    /// What is kept of it.
-    pub fn judgement(&self) -> Judgement {
-        let answers = self.among(&self.classes);
-        Judgement { classes: self.classes.clone(), rows: answers, background: self.background.clone() }
-    }
-
-    /// The rows of `classes`, answered as if there were no others.
-    fn among(&self, classes: &[ClassName]) -> Vec<(Answered, Answer)> {
-        let asked: Vec<bool> = self.classes.iter().map(|c| classes.binary_search(c).is_ok()).collect();
-        let answer = |z: &[f64], label: usize| {
-            let seen = || z.iter().zip(&asked).enumerate().filter(|(_, (_, asked))| **asked).map(|(class, (z, _))| (class, *z));
-            let best = seen().fold((usize::MAX, f64::NEG_INFINITY), |best, at| if at.1 > best.1 { at } else { best });
-            let total: f64 = seen().map(|(_, z)| (z - best.1).exp()).sum();
-            Answer { right: best.0 == label, confidence: (1.0 / total) as f32 }
-        };
-        let rows = self.rows.iter().zip(self.z.chunks_exact(self.classes.len().max(1)));
-        rows.filter(|(row, _)| asked[row.label as usize]).map(|(row, z)| (*row, answer(z, row.label as usize))).collect()
+    /// What is kept when this head serves: the first answers of `before`, and these where there were none.
+    pub fn judgement(&self, before: Option<&Judgement>) -> Judgement {
+        let head = before.map_or(0, |b| b.heads.saturating_add(1));
+        let since = |class: &ClassName| before.and_then(|b| b.since(class)).unwrap_or(head);
+        let first = before.map_or_else(BTreeMap::new, Judgement::by_id);
+        let all = vec![true; self.classes.len()];
+        let rows = self.rows.iter().zip(self.z.chunks_exact(self.classes.len().max(1))).map(|(row, z)| {
+            match first.get(&row.id).filter(|(label, _)| **label == self.classes[row.label as usize]) {
+                Some((_, first)) => First { row: *row, ..**first },
+                None => First { row: *row, answer: among(z, row.label, &all), head },
+            }
+        });
+        let known = |id: &u64| before.and_then(|b| b.background.get(id));
+        Judgement {
+            heads: head,
+            classes: self.classes.iter().map(|c| (c.clone(), since(c))).collect(),
+            rows: rows.collect(),
+            background: self.background.iter().map(|(id, p)| (*id, *known(id).unwrap_or(p))).collect(),
+        }
     }
 
     /// Share of rows of `classes`, each class weighing the same, that get another class.
@@ -99,16 +114,32 @@ impl Answers {
     }
 }
 
+/// The answer to a row with logits `z` \[C\] as if there were only the classes that are `asked` \[C\].
+fn among(z: &[f64], label: u32, asked: &[bool]) -> Answer {
+    let seen = || z.iter().zip(asked).enumerate().filter(|(_, (_, asked))| **asked).map(|(class, (z, _))| (class, *z));
+    let best = seen().fold((usize::MAX, f64::NEG_INFINITY), |best, at| if at.1 > best.1 { at } else { best });
+    let total: f64 = seen().map(|(_, z)| (z - best.1).exp()).sum();
+    Answer { right: best.0 == label as usize, confidence: (1.0 / total) as f32 }
+}
+
 impl Judgement {
+    fn since(&self, class: &ClassName) -> Option<u32> {
+        self.classes.binary_search_by(|(c, _)| c.cmp(class)).ok().map(|i| self.classes[i].1)
+    }
+
+    fn by_id(&self) -> BTreeMap<u64, (&ClassName, &First)> {
+        self.rows.iter().map(|first| (first.row.id, (&self.classes[first.row.label as usize].0, first))).collect()
+    }
+
     /// Checks what was read.
     ///
     /// # Errors
     /// `Corrupt` for classes out of order, a row of no class, or a probability that is none.
     pub fn validate(&self) -> Result<()> {
         let probable = |p: f32| (0.0..=1.0).contains(&p);
-        let sound = self.classes.is_sorted_by(|a, b| a < b)
-            && self.rows.iter().all(|(row, answer)| (row.label as usize) < self.classes.len() && probable(answer.confidence))
-            && self.background.values().all(|p| probable(*p));
+        let row = |first: &First| (first.row.label as usize) < self.classes.len() && probable(first.answer.confidence);
+        let sound =
+            self.classes.is_sorted_by(|a, b| a.0 < b.0) && self.rows.iter().all(row) && self.background.values().all(|p| probable(*p));
         if sound { Ok(()) } else { Err(Error::new(ErrorKind::Corrupt, "the answers kept with a head make no sense")) }
     }
 }
@@ -134,12 +165,12 @@ pub struct Verdict {
     pub worse: Vec<Worse>,
 }
 
-/// The head that serves, and the new one.
+/// What was said first, and what the new head says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Compared {
-    /// What serves.
+    /// At first.
     pub before: f64,
-    /// What is tried.
+    /// By the head that is tried.
     pub after: f64,
 }
 
@@ -177,22 +208,23 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Compares the answers of a new head with the judgement of the one that serves; none when that one knows a class that the new one
-/// does not, which a person took away.
-pub fn compare(serving: &Judgement, tried: &Answers) -> Option<Verdict> {
-    if !serving.classes.iter().all(|c| tried.classes.binary_search(c).is_ok()) {
+/// Compares the answers of a new head with the first ones; none when they know a class that the new head does not, which a person took
+/// away.
+pub fn compare(first: &Judgement, tried: &Answers) -> Option<Verdict> {
+    let old: Vec<ClassName> = first.classes.iter().map(|(c, _)| c.clone()).collect();
+    if !old.iter().all(|c| tried.classes.binary_search(c).is_ok()) {
         return None;
     }
-    let before: BTreeMap<u64, (&ClassName, Answer)> =
-        serving.rows.iter().map(|(row, answer)| (row.id, (&serving.classes[row.label as usize], *answer))).collect();
-    let both: Vec<(Answered, Answer, Answer)> = tried
-        .among(&serving.classes)
-        .into_iter()
-        .filter_map(|(row, after)| {
-            let (label, answer) = before.get(&row.id)?;
-            (**label == tried.classes[row.label as usize]).then_some((row, *answer, after))
-        })
-        .collect();
+    let since: Vec<Option<u32>> = tried.classes.iter().map(|c| first.since(c)).collect();
+    let mut asked: BTreeMap<u32, Vec<bool>> = BTreeMap::new();
+    let before = first.by_id();
+    let mut both: Vec<(Answered, Answer, Answer)> = Vec::new();
+    for (row, z) in tried.rows.iter().zip(tried.z.chunks_exact(tried.classes.len().max(1))) {
+        let same = before.get(&row.id).filter(|(label, _)| **label == tried.classes[row.label as usize]);
+        let Some((_, first)) = same else { continue };
+        let asked = asked.entry(first.head).or_insert_with(|| since.iter().map(|s| s.is_some_and(|s| s <= first.head)).collect());
+        both.push((*row, first.answer, among(z, row.label, asked)));
+    }
     let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
     both.iter().for_each(|(row, ..)| *counts.entry(row.label).or_default() += 1.0);
     let weight = |row: &Answered| 1.0 / (counts[&row.label] * counts.len() as f64);
@@ -209,7 +241,7 @@ pub fn compare(serving: &Judgement, tried: &Answers) -> Option<Verdict> {
     };
     let known = |p: f32| f64::from(u8::from(p <= 0.5));
     let background: Vec<(f64, f64)> =
-        serving.background.iter().filter_map(|(id, before)| Some((known(*before), known(*tried.background.get(id)?)))).collect();
+        first.background.iter().filter_map(|(id, before)| Some((known(*before), known(*tried.background.get(id)?)))).collect();
     let share = |sum: f64| if background.is_empty() { 0.0 } else { sum / background.len() as f64 };
     let false_alarms = Compared { before: share(background.iter().map(|b| b.0).sum()), after: share(background.iter().map(|b| b.1).sum()) };
 
@@ -230,7 +262,7 @@ pub fn compare(serving: &Judgement, tried: &Answers) -> Option<Verdict> {
         accuracy,
         calibration,
         false_alarms,
-        renamed: tried.renamed(&serving.classes),
+        renamed: tried.renamed(&old),
         worse,
     })
 }

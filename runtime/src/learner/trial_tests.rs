@@ -20,7 +20,7 @@ fn answers(classes: usize, right: impl Fn(u64) -> bool) -> Answers {
 
 #[test]
 fn a_head_that_is_as_good_serves() {
-    let verdict = compare(&answers(2, |r| r % 10 != 0).judgement(), &answers(2, |r| r % 10 != 0)).unwrap();
+    let verdict = compare(&answers(2, |r| r % 10 != 0).judgement(None), &answers(2, |r| r % 10 != 0)).unwrap();
     assert!(verdict.accepts() && (verdict.rows, verdict.recordings, verdict.background_rows) == (80, 40, 40), "{verdict:?}");
     assert!((verdict.accuracy.before - 0.9).abs() < 1e-9 && verdict.accuracy.after == verdict.accuracy.before);
     assert!(verdict.to_string().contains("80 rows of 40 recordings"), "{verdict}");
@@ -28,13 +28,13 @@ fn a_head_that_is_as_good_serves() {
 
 #[test]
 fn a_head_that_unlearned_many_recordings_is_refused_and_a_few_are_chance() {
-    let before = answers(2, |_| true).judgement();
+    let before = answers(2, |_| true).judgement(None);
     let verdict = compare(&before, &answers(2, |r| r >= 8)).unwrap();
     assert_eq!(verdict.worse[0], Worse::Accuracy);
     assert!(verdict.to_string().contains("100.0 % to 80.0 %"), "{verdict}");
     assert!(compare(&before, &answers(2, |r| r >= 5)).unwrap().worse.iter().all(|w| *w != Worse::Accuracy));
     // As many gained as lost.
-    let mixed = answers(2, |r| !(8..16).contains(&r)).judgement();
+    let mixed = answers(2, |r| !(8..16).contains(&r)).judgement(None);
     assert!(compare(&mixed, &answers(2, |r| r >= 8)).unwrap().accepts());
 }
 
@@ -44,14 +44,14 @@ fn rows_of_a_recording_are_one_loss_however_many_they_are() {
         rows: answers.rows.iter().map(|r| Answered { recording: if r.recording < 8 { 0 } else { r.recording }, ..*r }).collect(),
         ..answers
     };
-    let before = one_recording(answers(2, |_| true)).judgement();
+    let before = one_recording(answers(2, |_| true)).judgement(None);
     let verdict = compare(&before, &one_recording(answers(2, |r| r >= 8))).unwrap();
     assert!(verdict.accepts() && verdict.recordings == 33, "{verdict:?}");
 }
 
 #[test]
 fn rows_taken_for_a_new_class_are_told_and_do_not_count_against_it() {
-    let before = answers(2, |_| true).judgement();
+    let before = answers(2, |_| true).judgement(None);
     let mut tried = answers(2, |_| true);
     tried.classes = vec![name(0), name(1), name(2)];
     // Ten recordings are more like the new class than like their own.
@@ -63,17 +63,17 @@ fn rows_taken_for_a_new_class_are_told_and_do_not_count_against_it() {
 
 #[test]
 fn relabelled_rows_are_not_compared_and_a_class_taken_away_ends_the_trial() {
-    let before = answers(2, |_| true).judgement();
+    let before = answers(2, |_| true).judgement(None);
     let mut tried = answers(2, |_| true);
     tried.rows.iter_mut().filter(|r| r.recording < 30).for_each(|r| r.label = 1 - r.label);
     let verdict = compare(&before, &tried).unwrap();
     assert!(verdict.accepts() && verdict.rows == 20, "{verdict:?}");
-    assert_eq!(compare(&answers(3, |_| true).judgement(), &answers(2, |_| true)), None);
+    assert_eq!(compare(&answers(3, |_| true).judgement(None), &answers(2, |_| true)), None);
 }
 
 #[test]
 fn more_false_alarms_and_more_confidence_than_there_is_reason_for_are_refused() {
-    let before = answers(2, |r| r % 4 != 0).judgement();
+    let before = answers(2, |r| r % 4 != 0).judgement(None);
     let mut alarms = answers(2, |r| r % 4 != 0);
     alarms.background.values_mut().take(10).for_each(|p| *p = 0.1);
     let verdict = compare(&before, &alarms).unwrap();
@@ -93,15 +93,52 @@ fn nothing_in_common_is_nothing_against_it() {
 
 #[test]
 fn a_judgement_that_makes_no_sense_is_refused() {
-    let sound = answers(2, |_| true).judgement();
+    let sound = answers(2, |_| true).judgement(None);
     sound.validate().unwrap();
     let mut wrong = sound.clone();
-    wrong.rows[3].0.label = 2;
+    wrong.rows[3].row.label = 2;
     assert!(wrong.validate().is_err());
     let mut wrong = sound.clone();
-    wrong.rows[3].1.confidence = f32::NAN;
+    wrong.rows[3].answer.confidence = f32::NAN;
     assert!(wrong.validate().is_err());
     let mut wrong = sound;
     wrong.classes.reverse();
     assert!(wrong.validate().is_err());
+}
+
+#[test]
+fn small_losses_one_after_another_add_up() {
+    let mut first = answers(2, |_| true).judgement(None);
+    let mut losing = 0..20;
+    let refused = losing.find(|lost| {
+        let tried = answers(2, |r| r >= *lost);
+        let verdict = compare(&first, &tried).unwrap();
+        first = tried.judgement(Some(&first));
+        !verdict.accepts()
+    });
+    assert_eq!(refused, Some(6));
+}
+
+#[test]
+fn a_row_is_asked_among_the_classes_that_were_there_when_it_was_first_judged() {
+    let two = answers(2, |_| true).judgement(None);
+    let mut three = answers(2, |_| true);
+    three.classes = vec![name(0), name(1), name(2)];
+    let (rows, z) = (three.rows.clone(), three.z.clone());
+    // The third class swallows this many recordings.
+    let with = |swallowed: u64| -> Vec<f64> {
+        rows.iter().zip(z.chunks(2)).flat_map(|(r, z)| [z[0], z[1], if r.recording < swallowed { 5.0 } else { -5.0 }]).collect()
+    };
+    three.z = with(0);
+    let judged = three.judgement(Some(&two));
+    // Neither now nor two heads later.
+    three.z = with(20);
+    let verdict = compare(&judged, &three).unwrap();
+    assert!(verdict.accepts() && verdict.rows == 80, "{verdict:?}");
+    // A row that came with the third class is.
+    three.rows.iter_mut().for_each(|r| r.id += 1000);
+    three.z = with(0);
+    let judged = three.judgement(Some(&two));
+    three.z = with(20);
+    assert_eq!(compare(&judged, &three).unwrap().worse[0], Worse::Accuracy);
 }

@@ -102,7 +102,7 @@ fn table(f: &Facts) -> String {
             &format!("  before they were learned, about the last 200 of {} windows: accuracy {}, ", m.answers, share(m.report.accuracy));
         text += &format!("confidence {}, calibration error {}, ", share(m.report.confidence), share(m.report.ece));
         text += &format!("forgetting {}, embeddings {} spreads away\n", share(m.report.forgetting), share(m.report.drift));
-        if let Some(Fall { of, change, at_answer }) = m.last_fall {
+        if let Some(Fall { of, change, at_answer, .. }) = m.last_fall {
             let of = if of == Falling::Accuracy { "accuracy" } else { "confidence" };
             text += &format!("  {of} fell from {:.3} to {:.3}, told at window {at_answer}\n", change.before, change.after);
         }

@@ -17,7 +17,7 @@ use super::latents::{Latents, Width};
 use super::metrics::{Difference, mean, paired_difference};
 use super::ring::Ring;
 use super::shift::Shift;
-use super::split::{generator, shuffle};
+use super::split::{self, generator};
 use super::{SetArgs, do_all};
 use crate::output::print;
 
@@ -160,16 +160,8 @@ pub fn run(args: &DriftArgs) -> anyhow::Result<()> {
 
 /// One order of the recordings and one change, under every policy.
 fn one(args: &DriftArgs, data: &Data, shift: Shift, seed: u64) -> Result<Vec<Run>> {
-    let mut recordings: Vec<Vec<usize>> = vec![Vec::new(); data.recording.iter().max().map_or(0, |m| m + 1)];
-    data.recording.iter().enumerate().for_each(|(row, recording)| recordings[*recording].push(row));
-    shuffle(&mut recordings, &mut generator(seed, 4 << 32));
-    let mut chunks: Vec<Vec<usize>> = Vec::new();
-    for recording in recordings {
-        match chunks.last_mut() {
-            Some(chunk) if chunk.len() < args.set.chunk_rows as usize => chunk.extend(recording),
-            _ => chunks.push(recording),
-        }
-    }
+    let all: Vec<usize> = (0..data.rows()).collect();
+    let chunks = split::whole_recordings(&all, data, args.set.chunk_rows as usize, &mut generator(seed, 4 << 32));
     let half = chunks.len() / 2;
     let mut changed = data.clone();
     shift.apply(&mut changed, &chunks[half..].concat(), &mut generator(seed, 5 << 32))?;

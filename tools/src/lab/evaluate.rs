@@ -343,7 +343,7 @@ pub fn serve(
 }
 
 /// The class of each row, and how sure the head is of it.
-fn predict(head: &dyn Head, data: &Data, rows: &[usize], latents: &Latents) -> (Vec<usize>, Vec<f32>) {
+pub fn predict(head: &dyn Head, data: &Data, rows: &[usize], latents: &Latents) -> (Vec<usize>, Vec<f32>) {
     let of_head: Vec<usize> = head.classes().iter().map(|c| data.names.binary_search(c).unwrap_or(0)).collect();
     let mut scores = vec![0.0; of_head.len()];
     let of_row = |i: &usize| {

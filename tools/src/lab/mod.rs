@@ -6,6 +6,7 @@ mod data;
 mod drift;
 mod embed;
 mod evaluate;
+mod guard;
 mod latents;
 mod metrics;
 mod offline;
@@ -51,6 +52,8 @@ enum Command {
     Unknown(Box<unknown::UnknownArgs>),
     /// What weighing old rows less is worth where the embeddings change, and what it costs where they do not
     Drift(Box<drift::DriftArgs>),
+    /// What doubting labels and trying heads is worth where labels are wrong, and what it refuses where they are right
+    Guard(Box<guard::GuardArgs>),
 }
 
 /// What is learned and tested, and how it is split.
@@ -105,6 +108,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Bits(args) => bits::run(args),
         Command::Unknown(args) => unknown::run(args),
         Command::Drift(args) => drift::run(args),
+        Command::Guard(args) => guard::run(args),
     }
 }
 

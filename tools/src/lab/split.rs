@@ -1,5 +1,6 @@
 //! Splits and streams: stratified, grouped folds, the order in which rows arrive, and the file that records both.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +45,22 @@ pub fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
         // The modulo's bias is below 2^-40 here.
         items.swap(i, (rng.next_u64() % (i as u64 + 1)) as usize);
     }
+}
+
+/// Chunks of `rows`, of at least so many rows each but the last, whole recordings in random order.
+pub fn whole_recordings(rows: &[usize], data: &Data, chunk_rows: usize, rng: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
+    let mut recordings: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    rows.iter().for_each(|row| recordings.entry(data.recording[*row]).or_default().push(*row));
+    let mut recordings: Vec<Vec<usize>> = recordings.into_values().collect();
+    shuffle(&mut recordings, rng);
+    let mut chunks: Vec<Vec<usize>> = Vec::new();
+    for recording in recordings {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < chunk_rows => chunk.extend(recording),
+            _ => chunks.push(recording),
+        }
+    }
+    chunks
 }
 
 /// Folds that keep groups whole and classes balanced: groups in random order, then by falling spread of their class
