@@ -3,7 +3,6 @@
 //! A commit is one journal record and one sync. A failed write or sync latches: nothing more is written until the
 //! adapter is opened again, because nothing is known about the file any more.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::chunks::Chunks;
 use super::contents::Contents;
 use super::header::Header;
+use super::kept::Kept;
 use super::record::{self, Learned, RowFlags};
 use super::rewrite::Anew;
 use super::state::{ChunkRows, ListedRows, NewPart, OriginState, Part, Root, StateFile};
@@ -86,7 +86,7 @@ pub struct Adapter {
     pub(super) recovery: Recovery,
     pub(super) damaged_chunks: u64,
     /// Parts that the next checkpoint writes.
-    pub(super) kept: BTreeMap<Part, Vec<u8>>,
+    pub(super) kept: Kept,
 }
 
 /// A row that replay holds, where it lies.

@@ -1,6 +1,8 @@
 //! What an adapter keeps beside its rows and statistics: the head that serves, and the monitor's state. Both can be made again or begun
 //! anew, so the store looks at neither: they are bytes that go into the next checkpoint, within a room that the header's geometry has.
 
+use std::collections::BTreeMap;
+
 use super::adapter::Adapter;
 use super::frame::Kind;
 use super::header::{Creation, Header};
@@ -8,6 +10,9 @@ use super::record::{Batch, Draft};
 use super::state::{HeadRole, Part};
 use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
+
+/// Parts with their bytes.
+pub(super) type Kept = BTreeMap<Part, Vec<u8>>;
 
 /// Judging rows and all that does not grow with D or the classes.
 const FIXED_BYTES: u64 = 2 * 65_536;
@@ -101,15 +106,12 @@ impl Adapter {
         Ok(())
     }
 
-    /// Takes over what `before`, the same adapter in older files, had kept.
-    pub(super) fn take_kept_from(&mut self, before: &Adapter) -> Result<()> {
+    /// All of it, for another set of files of this adapter.
+    pub(super) fn kept_parts(&self) -> Result<Kept> {
+        let mut kept = Kept::new();
         for part in [Part::Head(HeadRole::Accepted), Part::Monitor] {
-            self.kept.extend(before.kept_part(part)?.map(|bytes| (part, bytes)));
+            kept.extend(self.kept_part(part)?.map(|bytes| (part, bytes)));
         }
-        if self.kept.is_empty() {
-            return Ok(());
-        }
-        self.fresh_generation()?;
-        self.checkpoint()
+        Ok(kept)
     }
 }

@@ -1,7 +1,7 @@
 //! Recovery: the newest whole checkpoint, the sealed chunks that it lists, then the journal behind it, record by record, as
 //! far as the chain holds.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::contents::Contents;
 use super::header::Header;
 use super::held::{Bounds, Held};
 use super::journal::{Edge, Sealed, Tail};
+use super::kept::Kept;
 use super::record;
 use super::sources::Sources;
 use super::state::{ChunkRows, ListedRows, Part, Root, StateFile};
@@ -160,7 +161,7 @@ impl Adapter {
             origins,
             unsynced: false,
             failed: false,
-            kept: BTreeMap::new(),
+            kept: Kept::new(),
             recovery,
             damaged_chunks: damaged,
         })

@@ -13,6 +13,7 @@ use super::correct::without;
 use super::folder::{remove_all, write_header};
 use super::frame::Kind;
 use super::header::{Creation, Header, STORE_FORMAT};
+use super::kept::Kept;
 use super::record::{self, Draft, Learned};
 use super::state::{ChunkRows, OriginState, Root, StateFile};
 use super::storage::Folder;
@@ -63,7 +64,9 @@ impl Adapter {
     /// # Errors
     /// As [`Adapter::import`].
     pub fn import_in(folder: Arc<dyn Folder>, header: Header, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
-        Adapter::build_in(folder, header, |folder, header| Adapter::fill(Arc::clone(folder), header.clone(), anew, feed).map(drop))
+        Adapter::build_in(folder, header, |folder, header| {
+            Adapter::fill(Arc::clone(folder), header.clone(), anew, Kept::new(), feed).map(drop)
+        })
     }
 
     /// Writes the adapter anew with its held rows packed together. Never needed to stay within bounds.
@@ -73,14 +76,13 @@ impl Adapter {
     pub fn compact(&mut self) -> Result<()> {
         self.check_writable()?;
         self.sync()?;
-        let mut next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
-        next.take_kept_from(self)?;
+        let next = self.anew(self.as_it_is(), self.kept_parts()?, |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
     /// Rewrites an adapter of an older format.
     pub(super) fn migrate(&mut self) -> Result<()> {
-        let next = self.anew(self.as_it_is(), |sink| self.rows(sink))?;
+        let next = self.anew(self.as_it_is(), Kept::new(), |sink| self.rows(sink))?;
         self.give_way_to(next)
     }
 
@@ -108,7 +110,7 @@ impl Adapter {
             Ok(())
         })?;
         anew.sources.retain(|(source, _)| kept.contains(source));
-        let next = self.anew(anew, stripped)?;
+        let next = self.anew(anew, Kept::new(), stripped)?;
         self.give_way_to(next)?;
         Ok(loss)
     }
@@ -148,7 +150,7 @@ impl Adapter {
         let horizon = self.contents.next_row.saturating_sub(u64::from(self.header.creation.undo_rows)).max(root.next_row);
         let taken_back = older.held.taken_back().iter().copied().chain(horizon..self.contents.next_row).collect();
         let anew = Anew { creation, statistics, origins, sources, taken_back, ..self.as_it_is() };
-        let next = self.anew(anew, |sink| {
+        let next = self.anew(anew, Kept::new(), |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);
@@ -239,15 +241,15 @@ impl Adapter {
         Ok((sums.blocks, loss))
     }
 
-    /// Makes a new set of files with the rows that `feed` hands out; the adapter is still the old one.
-    fn anew(&self, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+    /// Makes a new set of files with `kept` and the rows that `feed` hands out; the adapter is still the old one.
+    fn anew(&self, anew: Anew, kept: Kept, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
         let mut header = Header::new(anew.creation.clone(), self.header.adapter_id)?;
         header.epoch =
             self.header.epoch.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Limit, "the adapter was rewritten too often"))?;
         let (chunk_file, state_file) = (header.chunk_file(), header.state_file());
         // An earlier attempt whose clearing away failed too may have left them.
         remove_all(&*self.folder, |name| name == chunk_file || name == state_file)?;
-        let made = Adapter::fill(Arc::clone(&self.folder), header, anew, feed);
+        let made = Adapter::fill(Arc::clone(&self.folder), header, anew, kept, feed);
         if made.is_err() {
             // The old adapter stands; what was begun is only in the way.
             let _ = remove_all(&*self.folder, |name| name == chunk_file || name == state_file);
@@ -256,7 +258,13 @@ impl Adapter {
     }
 
     /// Makes the files of `header` and what goes into them; they are an adapter once the header is written.
-    pub(super) fn fill(folder: Arc<dyn Folder>, header: Header, anew: Anew, feed: impl FnOnce(Sink<'_>) -> Result<()>) -> Result<Adapter> {
+    pub(super) fn fill(
+        folder: Arc<dyn Folder>,
+        header: Header,
+        anew: Anew,
+        kept: Kept,
+        feed: impl FnOnce(Sink<'_>) -> Result<()>,
+    ) -> Result<Adapter> {
         let chunks = folder.create(&header.chunk_file(), header.chunk_file_len_bytes())?;
         let state = folder.create(&header.state_file(), header.state_file_len_bytes())?;
         let mut contents = Contents::of(&header);
@@ -280,7 +288,7 @@ impl Adapter {
             failed: false,
             recovery: Recovery::Clean,
             damaged_chunks: 0,
-            kept: BTreeMap::new(),
+            kept,
         };
         let dim = next.dim();
         feed(&mut |learned| {

@@ -1,7 +1,11 @@
 //! The head that an adapter serves: shown, and used by classify.
 
+use std::path::Path;
+
+use serde_json::Value;
+
 use crate::command::run;
-use crate::material::{INSTRUMENTS, aisfx, notes, taught};
+use crate::material::{INSTRUMENTS, aisfx, notes, put, put_instruments, taught};
 
 #[test]
 fn inspect_shows_what_the_head_is_pooled_from() {
@@ -24,4 +28,38 @@ fn classify_says_how_probably_a_window_is_of_no_known_class() {
     };
     assert!(windows("auto").iter().any(|w| w["unknown"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p))));
     assert!(windows("slda").iter().all(|w| w["unknown"].is_null()));
+}
+
+#[test]
+fn a_head_of_wrong_labels_is_refused_until_a_person_accepts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (right, wrong, adapter) = (folder.path().join("right"), folder.path().join("wrong"), folder.path().join("adapter"));
+    put_instruments(&right, &INSTRUMENTS, 0, 6);
+    let [organ, trombone, violin] = INSTRUMENTS;
+    // Organ and trombone are taken for each other, more often than they had been told apart.
+    for (sound, said) in [(organ, trombone), (trombone, organ), (violin, violin)] {
+        put(&wrong.join(said), &notes(sound)[6..]);
+    }
+    let teach = |sounds: &Path| run!("teach", sounds, "--backbone", aisfx(), "--adapter", &adapter, "--json").ok().json();
+    let first = teach(&right);
+    assert!(first["verdict"].is_null() && first["serves"] == first["generation"], "{first}");
+    let second = teach(&wrong);
+    assert_eq!((&second["verdict"]["worse"][0], &second["serves"]), (&"accuracy".into(), &first["generation"]), "{second}");
+    let asked = |key: &str| second["asked"][key].as_u64().unwrap();
+    assert!(asked("windows") > 50 && asked("right") * 3 < asked("windows"), "{second}");
+
+    let organ_is = |heard: Value| heard[0]["ranked"][0][0].as_str().unwrap().to_owned();
+    let classify = || run!("classify", &notes(organ)[8], "--backbone", aisfx(), "--adapter", &adapter, "--json").ok();
+    let heard = classify();
+    assert!(heard.err.contains("was refused") && heard.err.contains("wheatear accept"), "{}", heard.err);
+    assert_eq!(organ_is(heard.json()), organ);
+    let shown = run!("inspect", &adapter, "--head").ok().out;
+    assert!(shown.contains("was refused: old classes are named right less often") && shown.contains("before they were learned"), "{shown}");
+
+    let accepted = run!("accept", &adapter, "--json").ok().json();
+    assert!(accepted["was_refused"] == true && accepted["generation"].as_u64() > second["generation"].as_u64(), "{accepted}");
+    let heard = classify();
+    assert!(!heard.err.contains("refused"), "{}", heard.err);
+    assert_ne!(organ_is(heard.json()), organ);
+    assert_eq!(run!("accept", &adapter, "--json").ok().json()["was_refused"], false);
 }

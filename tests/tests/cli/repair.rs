@@ -81,6 +81,8 @@ fn an_adapter_without_a_header_and_with_a_hole_is_repaired_after_a_question() {
     let header = std::fs::metadata(wreck.adapter().join("header")).unwrap().len();
     wreck.write("header", 0, &vec![0xee; header as usize]);
     wreck.write("chunks", 20_000, &[0xee; 600]);
+    // No checkpoint says what was in the hole.
+    wreck.write("state", 0, &vec![0; 8 * 65_536]);
     let before = wreck.files();
     classify(&wreck.adapter()).fails(9, &["wreck", "wheatear repair"]);
     let repair = |extra: &[&str]| {

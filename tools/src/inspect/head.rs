@@ -99,7 +99,7 @@ fn table(f: &Facts) -> String {
     if let Some(m) = f.monitor.as_ref().filter(|m| m.answers > 0) {
         let share = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
         text +=
-            &format!("  before they were learned, about the last 200 of {} windows: accuracy {}, ", m.answers, share(m.report.accuracy));
+            &format!("  {} windows before they were learned, the last 200 above all: accuracy {}, ", m.answers, share(m.report.accuracy));
         text += &format!("confidence {}, calibration error {}, ", share(m.report.confidence), share(m.report.ece));
         text += &format!("forgetting {}, embeddings {} spreads away\n", share(m.report.forgetting), share(m.report.drift));
         if let Some(Fall { of, change, at_answer, .. }) = m.last_fall {
