@@ -3,6 +3,7 @@
 //! With [`HeadKind::Auto`] labels that are probably wrong are left out of the head ([`crate::head::doubt`]): their rows stay in the
 //! statistics and in replay, and are named, so that a person can relabel them or leave them.
 
+pub mod mixed;
 pub mod standing;
 pub mod trial;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
-use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, RandomFeatures, Unknown, doubt, judges};
+use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, Presence, RandomFeatures, Unknown, doubt, judges};
 use crate::learn::{Block, BlockKind, ClassName, LabelSet};
 use crate::store::{self, Adapter};
 use crate::{Error, ErrorKind, Result};
@@ -46,6 +47,8 @@ pub struct Served {
     pub head: LinearHead,
     /// Tells windows of no class; none for other kinds than auto, and where there is too little evidence.
     pub unknown: Option<Unknown>,
+    /// Which classes are present, and vetoes; of auto alone, where rows of several or negative labels were learned.
+    pub presence: Option<Presence>,
     /// Of auto the heads that are pooled.
     pub members: Vec<Member>,
     /// What held rows say of auto; none where none could judge.
@@ -66,6 +69,7 @@ impl Served {
     /// `Corrupt`, naming what is wrong.
     pub fn validate(&self, dim: usize) -> Result<()> {
         self.head.validate(dim)?;
+        self.presence.as_ref().map_or(Ok(()), |p| p.validate(dim))?;
         self.unknown.as_ref().map_or(Ok(()), |u| u.validate(dim))
     }
 }
@@ -113,7 +117,11 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
     })?;
     let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block)? } else { Default::default() };
     let background: Vec<(u64, &[i8])> = background.iter().map(|(id, latent)| (*id, latent.as_slice())).collect();
-    solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)
+    let mut served = solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)?;
+    if kind == HeadKind::Auto {
+        served.presence = mixed::presence(adapter, &block, &served.doubtful)?;
+    }
+    Ok(served)
 }
 
 /// Id and latent of a row that nobody named.
@@ -171,6 +179,7 @@ pub fn solve(
         return Ok(Served {
             head,
             unknown: None,
+            presence: None,
             members: vec![],
             evidence: None,
             doubtful: vec![],
@@ -197,7 +206,7 @@ pub fn solve(
     let answers = learned.answers(&auto, &doubtful, background);
     let examined = auto.judged.rows.len() + doubtful.len();
     let Auto { head, members, evidence, unknown, .. } = auto;
-    Ok(Served { head, unknown, members, evidence, doubtful: doubtful.into_values().collect(), examined, answers })
+    Ok(Served { head, unknown, presence: None, members, evidence, doubtful: doubtful.into_values().collect(), examined, answers })
 }
 
 /// What heads are solved and judged from.

@@ -12,6 +12,7 @@ mod export;
 mod forget;
 mod inspect;
 mod lab;
+mod label_sets;
 mod load;
 mod onnx;
 mod opened;

@@ -1,13 +1,15 @@
 //! Recordings by the digest of their bytes: what an adapter remembers of what it was taught.
 //!
-//! The upper 48 bits of a source are the recording's, the lower 16 its class's: the same bytes under another class are
+//! The upper 48 bits of a source are the recording's, the lower 16 its labels': the same bytes with other labels are
 //! something new to learn, and can be told from a new recording.
 
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use wheatear::learn::ClassName;
+use wheatear::learn::LabelSet;
 use wheatear::{Error, Result};
+
+use crate::label_sets;
 
 const CLASS_BITS: u32 = 16;
 
@@ -28,9 +30,14 @@ pub fn recording_of(path: &Path) -> Result<u64> {
     Ok(first_bytes(&hash.finalize(), 6).max(1))
 }
 
-/// The source of a recording that is taught as `class`.
-pub fn source_of(recording: u64, class: &ClassName) -> u64 {
-    recording << CLASS_BITS | first_bytes(&Sha256::digest(class.as_str().as_bytes()), 2)
+/// The source of a recording that is taught with `labels`.
+pub fn source_of(recording: u64, labels: &LabelSet) -> u64 {
+    let text = match labels.positive().first().filter(|class| *labels == LabelSet::single((*class).clone())) {
+        Some(class) => class.to_string(),
+        // No name has the character in front.
+        None => format!("\u{1}{}", label_sets::text(labels)),
+    };
+    recording << CLASS_BITS | first_bytes(&Sha256::digest(text.as_bytes()), 2)
 }
 
 /// The recording of a source.

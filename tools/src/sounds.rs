@@ -1,23 +1,27 @@
-//! Sounds on disk: which files are sounds, and which class each belongs to.
+//! Sounds on disk: which files are sounds, and how each is labelled.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wheatear::learn::ClassName;
+use wheatear::learn::{ClassName, LabelSet};
 use wheatear::{Error, ErrorKind, Result};
+
+use crate::label_sets;
 
 const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3", "aif", "aiff"];
 const MAX_DEPTH: usize = 32;
-/// Name of the optional list inside a folder of sounds: lines of `file,class`.
+/// Name of the optional list inside a folder of sounds: lines of `file,class`, where class may be a label set.
 pub const LABELS_FILE: &str = "labels.csv";
+/// Name of the sub-folder with sounds of no class.
+pub const BACKGROUND_FOLDER: &str = "_background";
 
-/// A sound and its class.
+/// A sound and its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     /// The file.
     pub path: PathBuf,
-    /// What it is.
-    pub class: ClassName,
+    /// What it is, and is not.
+    pub labels: LabelSet,
 }
 
 /// True when the name ends like a sound's.
@@ -58,8 +62,8 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The sounds of `folder` with their classes: from its `labels.csv` when there is one, else the class is the name of the
-/// sub-folder. Sorted by class, then by path.
+/// The sounds of `folder` with their labels: from its `labels.csv` when there is one, else the class is the name of the sub-folder, and
+/// those in `_background` are of none. Sorted by labels, then by path.
 ///
 /// # Errors
 /// `Input` when there are no classes, a class name is not usable, or a line of the list is wrong; `Missing` when a listed
@@ -67,7 +71,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
 pub fn labelled_in(folder: &Path) -> Result<Vec<Labelled>> {
     let list = folder.join(LABELS_FILE);
     let mut all = if list.is_file() { from_list(folder, &list)? } else { from_folders(folder)? };
-    all.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
+    all.sort_by(|a, b| (&a.labels, &a.path).cmp(&(&b.labels, &b.path)));
     Ok(all)
 }
 
@@ -99,7 +103,12 @@ fn from_folders(folder: &Path) -> Result<Vec<Labelled>> {
                 .at(format!("{} and {}", other.display(), path.display()))
                 .cure("merge them"));
         }
-        all.extend(sounds.into_iter().map(|path| Labelled { path, class: class.clone() }));
+        if name.eq_ignore_ascii_case("background") {
+            let path = path.display();
+            log::warn!("{path}: taught as a class of this name; for sounds of no class name the folder {BACKGROUND_FOLDER}");
+        }
+        let labels = if name == BACKGROUND_FOLDER { LabelSet::background() } else { LabelSet::single(class) };
+        all.extend(sounds.into_iter().map(|path| Labelled { path, labels: labels.clone() }));
     }
     if loose > 0 && !all.is_empty() {
         log::warn!("{}: {loose} sounds lie beside the folders of the classes, and belong to none: left out", folder.display());
@@ -133,7 +142,7 @@ fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
                 .at(format!("{} line {line}: {}", list.display(), path.display()))
                 .cure("correct the list; paths are relative to its folder"));
         }
-        all.push(Labelled { path, class: ClassName::new(class).map_err(|e| e.at(format!("{} line {line}", list.display())))? });
+        all.push(Labelled { path, labels: label_sets::parse(class).map_err(|e| e.at(format!("{} line {line}", list.display())))? });
     }
     if all.is_empty() {
         return Err(bad_line(list, 2, "no sounds"));
@@ -144,7 +153,7 @@ fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
 fn bad_line(list: &Path, line: usize, found: &str) -> Error {
     Error::new(ErrorKind::Input, "the list of labels cannot be used")
         .at(format!("{} line {line}", list.display()))
-        .expected("a header line file,class and one line a sound")
+        .expected("a header line file,class and one line a sound; class as in wren, wren;robin, !wren or !*")
         .found(found)
         .cure("correct the list")
 }
@@ -162,16 +171,25 @@ mod tests {
     }
 
     #[test]
-    fn sub_folders_name_the_classes_in_any_script() {
+    fn sub_folders_name_the_classes_in_any_script_and_one_has_those_of_none() {
         let dir = tempfile::tempdir().unwrap();
         touch(
             dir.path(),
-            &["みそさざい/a.wav", "carrion crow/deep/b.MP3", "carrion crow/notes.txt", "empty/readme", ".git/c.wav", "loose.wav"],
+            &[
+                "みそさざい/a.wav",
+                "carrion crow/deep/b.MP3",
+                "carrion crow/notes.txt",
+                "empty/readme",
+                ".git/c.wav",
+                "loose.wav",
+                "_background/wind.wav",
+            ],
         );
         let all = labelled_in(dir.path()).unwrap();
-        let seen: Vec<(&str, String)> =
-            all.iter().map(|l| (l.class.as_str(), l.path.file_name().unwrap().to_string_lossy().into_owned())).collect();
-        assert_eq!(seen, [("carrion crow", "b.MP3".to_owned()), ("みそさざい", "a.wav".to_owned())]);
+        let seen: Vec<(String, String)> =
+            all.iter().map(|l| (label_sets::text(&l.labels), l.path.file_name().unwrap().to_string_lossy().into_owned())).collect();
+        let wanted = [("!*", "wind.wav"), ("carrion crow", "b.MP3"), ("みそさざい", "a.wav")];
+        assert_eq!(seen, wanted.map(|(labels, file)| (labels.to_owned(), file.to_owned())));
     }
 
     #[test]
@@ -180,13 +198,25 @@ mod tests {
         touch(dir.path(), &["a.wav", "b c.wav"]);
         std::fs::write(dir.path().join(LABELS_FILE), "class,file\nAC/DC hum, a.wav\n\"x, y\",b c.wav\n").unwrap();
         let all = labelled_in(dir.path()).unwrap();
-        assert_eq!(all.iter().map(|l| l.class.as_str()).collect::<Vec<_>>(), ["AC/DC hum", "x, y"]);
+        assert_eq!(all.iter().map(|l| label_sets::text(&l.labels)).collect::<Vec<_>>(), ["AC/DC hum", "x, y"]);
         std::fs::write(dir.path().join(LABELS_FILE), "class,file\nwren,gone.wav\n").unwrap();
         let error = labelled_in(dir.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Missing);
         assert!(error.to_string().contains("line 2"), "{error}");
         std::fs::write(dir.path().join(LABELS_FILE), "sound,label\na.wav,wren\n").unwrap();
         assert_eq!(labelled_in(dir.path()).unwrap_err().kind(), ErrorKind::Input);
+    }
+
+    #[test]
+    fn a_list_says_several_labels_and_what_a_sound_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["a.wav", "b.wav", "c.wav"]);
+        std::fs::write(dir.path().join(LABELS_FILE), "file,class\na.wav,wren;robin\nb.wav,!wren\nc.wav,!*\n").unwrap();
+        let all = labelled_in(dir.path()).unwrap();
+        assert_eq!(all.iter().map(|l| label_sets::text(&l.labels)).collect::<Vec<_>>(), ["!*", "!wren", "robin;wren"]);
+        std::fs::write(dir.path().join(LABELS_FILE), "file,class\na.wav,wren;!wren\n").unwrap();
+        let error = labelled_in(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("line 2") && error.to_string().contains("wren"), "{error}");
     }
 
     #[test]

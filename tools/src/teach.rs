@@ -11,7 +11,7 @@ use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
 use wheatear::head::LinearHead;
 use wheatear::latent::{Quantiser, SpaceId};
-use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
+use wheatear::learn::{BlockKind, ClassName, Origin};
 use wheatear::learner::{self, Verdict};
 use wheatear::monitor::{Fall, Monitor};
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
@@ -21,12 +21,14 @@ use crate::clock;
 use crate::embed::{
     BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
 };
+use crate::label_sets;
 use crate::opened::{acknowledged, refusal, tell_size};
 use crate::output::print;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
 
-/// Teach an adapter a folder of sounds: one sub-folder a class, or a labels.csv of lines file,class
+/// Teach an adapter a folder of sounds: one sub-folder a class (_background for none), or a labels.csv of lines file,class, where
+/// class may be several labels (wren;robin), what it is not (!wren; robin;!wren) or none (!*)
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// Folder with one sub-folder a class
@@ -84,6 +86,7 @@ struct Taught {
     rows: u64,
     silent_windows: u64,
     clipped_components: u64,
+    /// By what was said: a class, or a label set as labels.csv has it.
     rows_by_class: BTreeMap<String, u64>,
     /// When labels were synced: each by itself, or several at a time.
     durability: DurabilityArg,
@@ -143,7 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut relabelled = Vec::new();
     let bar = progress("reading", sounds.len());
     for sound in sounds {
-        let source = source_of(recording_of(&sound.path)?, &sound.class);
+        let source = source_of(recording_of(&sound.path)?, &sound.labels);
         bar.inc(1);
         // Two copies of one recording in a class are one recording.
         if adapter.has_source(source) || !seen.insert(source) {
@@ -152,7 +155,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         if !recordings.insert(recording_in(source)) && adapter.rows_of_unfinished(source) == 0 {
             let path = sound.path.display();
-            relabelled.push(format!("{path} is known under another class already, and is now learned as {} too", sound.class));
+            relabelled
+                .push(format!("{path} is known with other labels already, and is now learned as {} too", label_sets::text(&sound.labels)));
         }
         new.push((sound, source));
     }
@@ -171,7 +175,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let latents = || latent_of(&quantiser, silence);
         embed_files(&backbone, &files, latents, |i, got| {
             let (sound, source) = &new[i];
-            bar.set_message(sound.class.to_string());
+            bar.set_message(label_sets::text(&sound.labels));
             let got = match got {
                 Ok(got) => got,
                 Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
@@ -282,11 +286,13 @@ impl Asking {
     }
 
     fn ask(&mut self, sound: &Labelled, got: &Embedded<Option<Latent>>, quantiser: &Quantiser, asked: &mut Asked) -> Result<()> {
-        let Some(head) = &self.head else { return Ok(()) };
+        // Only one class can be named right.
+        let single = sound.labels.positive().first().filter(|_| sound.labels.block_kind() == BlockKind::Latents);
+        let (Some(head), Some(class)) = (&self.head, single) else { return Ok(()) };
         for window in got.windows.iter().flatten() {
             quantiser.dequantise(&window.latent, &mut self.x);
             let (answers, right) = (self.monitor.answers(), self.monitor.right());
-            asked.falls.extend(self.monitor.ask(head, &sound.class, &self.x, &mut self.scores)?);
+            asked.falls.extend(self.monitor.ask(head, class, &self.x, &mut self.scores)?);
             asked.windows += self.monitor.answers() - answers;
             asked.right += self.monitor.right() - right;
         }
@@ -301,11 +307,10 @@ fn learn(
     got: &Embedded<Option<Latent>>,
     done: &mut Taught,
 ) -> Result<()> {
-    let labels = LabelSet::single(sound.class.clone());
     let learned_before = adapter.rows_of_unfinished(source) as usize;
     let mut rows = Vec::new();
     for w in got.windows.iter().flatten() {
-        rows.push(NewRow { latent: &w.latent, labels: &labels, time_delta_ns: 0, start_sample: w.start, flags: RowFlags::default() });
+        rows.push(NewRow { latent: &w.latent, labels: &sound.labels, time_delta_ns: 0, start_sample: w.start, flags: RowFlags::default() });
     }
     done.silent_windows += (got.windows.len() - rows.len()) as u64;
     done.clipped_components += got.windows.iter().flatten().map(|w| u64::from(w.clipped)).sum::<u64>();
@@ -317,7 +322,7 @@ fn learn(
     adapter.learn(&batch, rows, Durability::Later)?;
     done.sounds += 1;
     done.rows += rows.len() as u64;
-    *done.rows_by_class.entry(sound.class.to_string()).or_default() += rows.len() as u64;
+    *done.rows_by_class.entry(label_sets::text(&sound.labels)).or_default() += rows.len() as u64;
     done.damaged.extend(got.summary.damage.as_ref().map(|d| format!("{}: {d}", sound.path.display())));
     Ok(())
 }

@@ -113,7 +113,7 @@ fn relative(z: &[f64], square: f64, hidden: Option<usize>, narrowness: f64) -> f
 }
 
 /// Slope and intercept of the logistic regression of (distance, is unknown, weight), by Newton's method; the slope is not below 0.
-fn logistic(samples: &[(f64, bool, f64)]) -> (f64, f64) {
+pub(crate) fn logistic(samples: &[(f64, bool, f64)]) -> (f64, f64) {
     let total: f64 = samples.iter().map(|s| s.2).sum();
     let mean = samples.iter().map(|s| s.0 * s.2).sum::<f64>() / total;
     let deviation = (samples.iter().map(|s| (s.0 - mean).powi(2) * s.2).sum::<f64>() / total).sqrt();

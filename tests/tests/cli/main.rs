@@ -12,6 +12,7 @@ mod going_back;
 mod head;
 mod interrupted;
 mod lab;
+mod label_sets;
 mod life;
 mod material;
 mod portable;

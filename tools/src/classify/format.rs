@@ -5,6 +5,8 @@ use serde::Serialize;
 use wheatear::event::{Event, Level, What};
 use wheatear::units::Moment;
 
+use crate::label_sets::quoted;
+
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -33,8 +35,21 @@ pub struct Window {
     pub class: Option<String>,
     /// Its probability among the known classes.
     pub probability: f32,
+    /// Classes that may be present, most probable first, each with a probability of its own; none when the adapter learned no rows of
+    /// several labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub present: Option<Vec<Present>>,
     /// Probability that it is of no known class; none when silent, or when the head cannot tell.
     pub unknown: Option<f32>,
+}
+
+/// A class that may be present.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Present {
+    /// Its name.
+    pub class: String,
+    /// Probability that the window has it; those of a window do not add up to 1.
+    pub probability: f32,
 }
 
 /// One file.
@@ -46,7 +61,7 @@ pub struct Heard {
     pub seconds: f64,
     /// What was lost of a damaged file.
     pub damage: Option<String>,
-    /// Up to three classes by mean probability over the windows that are not silent, most probable first.
+    /// Up to three classes by mean probability over the windows that are not silent, of being present where that is told.
     pub ranked: Vec<(String, f32)>,
     /// Mean probability that its windows are of no known class.
     pub unknown: Option<f32>,
@@ -73,6 +88,8 @@ struct Stretch<'a> {
     class: &'a str,
     probability: f32,
     unknown: Option<f32>,
+    /// No window since said other classes alone.
+    is_open: bool,
 }
 
 impl Format {
@@ -125,11 +142,17 @@ fn table(heard: &[Heard]) -> String {
 
 fn csv(heard: &[Heard]) -> anyhow::Result<String> {
     let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(["file", "begin_s", "end_s", "class", "probability", "unknown"])?;
+    // Only where it is told: without it the columns are what they were.
+    let has_present = heard.iter().flat_map(|h| &h.windows).any(|w| w.present.is_some());
+    let last = has_present.then_some("present");
+    out.write_record(["file", "begin_s", "end_s", "class", "probability", "unknown"].into_iter().chain(last))?;
     for (h, w) in heard.iter().flat_map(|h| h.windows.iter().map(move |w| (h, w))) {
         let (class, p) = (w.class.as_deref().unwrap_or(""), format!("{:.4}", w.probability));
         let unknown = w.unknown.map_or(String::new(), |p| format!("{p:.4}"));
-        out.write_record([&h.file, &format!("{:.3}", w.begin_s), &format!("{:.3}", w.end_s), class, &p, &unknown])?;
+        let present: Vec<String> = w.present.iter().flatten().map(|p| format!("{} {:.4}", quoted(&p.class), p.probability)).collect();
+        let present = has_present.then(|| present.join(";"));
+        let (begin, end) = (format!("{:.3}", w.begin_s), format!("{:.3}", w.end_s));
+        out.write_record([&h.file, &begin, &end, class, &p, &unknown].into_iter().chain(present.as_deref()))?;
     }
     Ok(String::from_utf8(out.into_inner()?)?)
 }
@@ -154,19 +177,28 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
 }
 
 /// Windows that are probable enough, and probably known, joined while they touch and agree; the probability is the largest of them,
-/// and that of being unknown the smallest.
+/// and that of being unknown the smallest. Where a window may have several classes, so do stretches: they overlap.
 fn stretches<'a>(heard: &'a Heard, made: &Made) -> Vec<Stretch<'a>> {
-    let sure = |w: &Window| w.probability >= made.min_probability && w.unknown.is_none_or(|p| p <= made.max_unknown);
     let mut all: Vec<Stretch<'_>> = Vec::new();
-    for w in &heard.windows {
-        let Some(class) = w.class.as_deref().filter(|_| sure(w)) else { continue };
-        match all.last_mut() {
-            Some(last) if last.class == class && w.begin_s <= last.end_s + 1e-9 => {
-                last.end_s = w.end_s;
-                last.probability = last.probability.max(w.probability);
-                last.unknown = last.unknown.zip(w.unknown).map(|(a, b)| a.min(b));
+    for w in heard.windows.iter().filter(|w| w.unknown.is_none_or(|p| p <= made.max_unknown)) {
+        let said: Vec<(&str, f32)> = match &w.present {
+            Some(present) => present.iter().map(|p| (p.class.as_str(), p.probability)).collect(),
+            None => w.class.iter().map(|class| (class.as_str(), w.probability)).collect(),
+        };
+        let said: Vec<(&str, f32)> = said.into_iter().filter(|(_, p)| *p >= made.min_probability).collect();
+        let is_over = |s: &Stretch<'_>| !said.is_empty() && said.iter().all(|(class, _)| *class != s.class);
+        all.iter_mut().filter(|s| s.is_open && (is_over(s) || w.begin_s > s.end_s + 1e-9)).for_each(|s| s.is_open = false);
+        for (class, probability) in said {
+            match all.iter_mut().find(|s| s.is_open && s.class == class) {
+                Some(s) => {
+                    s.end_s = w.end_s;
+                    s.probability = s.probability.max(probability);
+                    s.unknown = s.unknown.zip(w.unknown).map(|(a, b)| a.min(b));
+                }
+                None => {
+                    all.push(Stretch { begin_s: w.begin_s, end_s: w.end_s, class, probability, unknown: w.unknown, is_open: true });
+                }
             }
-            _ => all.push(Stretch { begin_s: w.begin_s, end_s: w.end_s, class, probability: w.probability, unknown: w.unknown }),
         }
     }
     all
@@ -222,6 +254,7 @@ mod tests {
             end_s: begin_s + 1.0,
             class: class.map(str::to_owned),
             probability,
+            present: None,
             unknown: class.map(|_| 0.2),
         };
         let windows = vec![
@@ -259,6 +292,27 @@ mod tests {
         );
         let audacity = Format::Audacity.all(&[heard()], &made(0.3)).unwrap();
         assert_eq!(audacity.lines().collect::<Vec<_>>()[1], "1.000000\t2.000000\trobin x 0.40");
+    }
+
+    #[test]
+    fn stretches_of_classes_that_are_heard_together_overlap() {
+        let mut both = heard();
+        let present = |classes: &[(&str, f32)]| {
+            Some(classes.iter().map(|(class, probability)| Present { class: (*class).to_owned(), probability: *probability }).collect())
+        };
+        both.windows[0].present = present(&[("wren", 0.9), ("robin", 0.3)]);
+        both.windows[1].present = present(&[("robin", 0.8), ("a;b", 0.7), ("wren", 0.6)]);
+        both.windows[2].present = present(&[("robin", 0.7)]);
+        both.windows[3].present = present(&[]);
+        both.windows[4].present = present(&[("robin", 0.6)]);
+        let audacity = Format::Audacity.all(std::slice::from_ref(&both), &made(0.5)).unwrap();
+        let all = ["0.000000\t1.500000\twren 0.90", "0.500000\t2.000000\trobin 0.80", "0.500000\t1.500000\ta;b 0.70"];
+        assert_eq!(audacity.lines().take(3).collect::<Vec<_>>(), all);
+        assert_eq!(audacity.lines().nth(3), Some("4.000000\t5.000000\trobin 0.60"), "it had ended at 2 s");
+        let csv = Format::Csv.all(std::slice::from_ref(&both), &made(0.5)).unwrap();
+        assert!(csv.lines().next().is_some_and(|l| l.ends_with(",unknown,present")), "{csv}");
+        assert!(csv.contains("robin 0.8000;\"\"a;b\"\" 0.7000;wren 0.6000"), "{csv}");
+        assert!(!Format::Csv.all(&[heard()], &made(0.5)).unwrap().contains("present"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod format;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use wheatear::head::{Head, HeadKind, LatentHead, LinearHead, Unknown, argmax};
+use wheatear::head::{Head, HeadKind, LatentHead, LinearHead, Presence, Unknown, argmax};
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::ClassName;
 use wheatear::learner::{self, Served};
@@ -18,7 +18,7 @@ use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_fil
 use crate::opened::{open, serving};
 use crate::output::print;
 use crate::sounds::sounds_in;
-use format::{Format, Heard, Made, Window};
+use format::{Format, Heard, Made, Present, Window};
 
 /// Say what is heard in sound files or folders of them
 #[derive(Debug, ClapArgs)]
@@ -36,7 +36,7 @@ pub struct Args {
     /// Head that classifies; without it auto
     #[arg(long, value_enum)]
     head: Option<HeadArg>,
-    /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class
+    /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class, which may overlap
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Write a file a sound here, instead of standard output (where several sounds follow one another in raven and audacity)
@@ -100,22 +100,23 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         HeadKind::Auto => serving(&adapter)?,
         kind => learner::serve(&adapter, kind)?,
     };
-    let Served { head, unknown, doubtful, .. } = served;
+    let Served { head, unknown, presence, doubtful, .. } = served;
     if !doubtful.is_empty() {
         let (count, folder) = (doubtful.len(), adapter.folder().display());
         log::warn!("{count} labels are probably wrong and were left out of the head: wheatear inspect {folder} --head names them");
     }
+    let present = presence.as_ref().and_then(|p| p.present.as_ref()).map(Head::classes);
     let (rate_hz, silence) = (f64::from(manifest.audio.rate_hz), silence_peak(&manifest));
     let mut heard: Vec<Heard> = Vec::new();
     let mut unusable: Vec<String> = Vec::new();
     let bar = progress("classifying", files.len());
     let turner = || {
-        let mut judge = Judge::new(&head, unknown.as_ref(), &quantiser, silence);
+        let mut judge = Judge::new(&head, unknown.as_ref(), presence.as_ref(), &quantiser, silence);
         move |w: &pipeline::Window<'_>| judge.judge(w)
     };
     embed_files(&backbone, &files, turner, |i, got| {
         match got {
-            Ok(got) => heard.push(sum_up(&files[i], &got, head.classes(), rate_hz)),
+            Ok(got) => heard.push(sum_up(&files[i], &got, head.classes(), present, rate_hz)),
             Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
                 bar.suspend(|| log::error!("{e}"));
                 unusable.push(e.to_string());
@@ -152,67 +153,104 @@ struct Judged {
     start: u64,
     end: u64,
     best: Option<[(usize, f32); BEST]>,
+    /// Those most probably present, where that is told.
+    present: [(usize, f32); PRESENT],
     unknown: Option<f32>,
 }
 
 /// Classes of a window that are kept for the file's summary.
 const BEST: usize = 3;
+/// Most classes that a window tells of as present.
+const PRESENT: usize = 8;
+/// Probability from which a class is among those that may be present.
+const PRESENT_MIN: f32 = 0.05;
 
 /// Turns embeddings into classes, in buffers of its own.
 struct Judge<'a> {
     head: LatentHead,
+    classes: &'a [ClassName],
     unknown: Option<&'a Unknown>,
+    presence: Option<&'a Presence>,
     quantiser: &'a Quantiser,
     silence: f32,
     latent: Vec<i8>,
     x: Vec<f32>,
     p: Vec<f32>,
+    present: Vec<f32>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(head: &'a LinearHead, unknown: Option<&'a Unknown>, quantiser: &'a Quantiser, silence: f32) -> Judge<'a> {
-        let (dim, p) = (quantiser.dim(), vec![0.0; head.classes().len()]);
+    fn new(
+        head: &'a LinearHead,
+        unknown: Option<&'a Unknown>,
+        presence: Option<&'a Presence>,
+        quantiser: &'a Quantiser,
+        silence: f32,
+    ) -> Judge<'a> {
+        let (dim, classes) = (quantiser.dim(), head.classes());
+        let present = vec![0.0; presence.map_or(0, |p| p.classes().len())];
+        let (latent, x, p) = (vec![0; dim], vec![0.0; dim], vec![0.0; classes.len()]);
         let head = LatentHead::new(head, quantiser.scale());
-        Judge { head, unknown, quantiser, silence, latent: vec![0; dim], x: vec![0.0; dim], p }
+        Judge { head, classes, unknown, presence, quantiser, silence, latent, x, p, present }
     }
 
     fn judge(&mut self, w: &pipeline::Window<'_>) -> Result<Judged> {
         let (start, end) = (w.start, w.start + w.len as u64);
         if w.peak < self.silence {
-            return Ok(Judged { start, end, best: None, unknown: None });
+            return Ok(Judged { start, end, best: None, present: [NO_CLASS; PRESENT], unknown: None });
         }
         // What was learned were latents, so what is classified are latents: the same window gives the same answer.
         self.quantiser.quantise(w.embedding, &mut self.latent)?;
-        let unknown = self.unknown.map(|unknown| {
+        if self.unknown.is_some() || self.presence.is_some() {
             self.quantiser.dequantise(&self.latent, &mut self.x);
-            unknown.probability(&self.x, &mut self.p)
-        });
-        self.head.probabilities(&self.latent, &mut self.p);
-        let mut best = [(usize::MAX, 0.0); BEST];
-        for place in best.iter_mut().take(self.p.len()) {
-            let c = argmax(&self.p);
-            *place = (c, self.p[c]);
-            self.p[c] = -1.0;
         }
-        Ok(Judged { start, end, best: Some(best), unknown })
+        let mut unknown = self.unknown.map(|unknown| unknown.probability(&self.x, &mut self.p));
+        self.head.probabilities(&self.latent, &mut self.p);
+        if let Some(presence) = self.presence {
+            presence.veto(&self.x, self.classes, &mut self.p);
+            presence.probabilities(&self.x, &mut self.present);
+            unknown = Some(Presence::unknown(unknown.unwrap_or(0.0), &self.p, &self.present));
+        }
+        Ok(Judged { start, end, best: Some(highest(&mut self.p)), present: highest(&mut self.present), unknown })
     }
 }
 
-/// The file's windows, and its classes by mean probability over the windows that sound (of each window the three best count).
-fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], rate_hz: f64) -> Heard {
-    let mut mean = vec![0f64; classes.len()];
+/// Stands where there are no more classes.
+const NO_CLASS: (usize, f32) = (usize::MAX, 0.0);
+
+/// The N most probable classes, which `p` loses.
+fn highest<const N: usize>(p: &mut [f32]) -> [(usize, f32); N] {
+    let mut best = [NO_CLASS; N];
+    for place in best.iter_mut().take(p.len()) {
+        let c = argmax(p);
+        *place = (c, p[c]);
+        p[c] = -1.0;
+    }
+    best
+}
+
+/// The file's windows, and its classes by mean probability over the windows that sound: of being present where that is told (`present`
+/// are the classes it is told of), else of the three best of each window.
+fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], present: Option<&[ClassName]>, rate_hz: f64) -> Heard {
+    let named = present.unwrap_or(classes);
+    let mut mean = vec![0f64; named.len()];
     let mut windows = Vec::with_capacity(got.windows.len());
     for w in &got.windows {
-        for (c, p) in w.best.iter().flatten().filter(|(c, _)| *c < classes.len()) {
+        let best = if present.is_some() { &w.present[..] } else { w.best.as_ref().map_or(&[][..], |b| b) };
+        for (c, p) in best.iter().filter(|(c, _)| *c < named.len()) {
             mean[*c] += f64::from(*p);
         }
         let (class, probability) = w.best.as_ref().map_or((None, 0.0), |b| (classes.get(b[0].0).map(ToString::to_string), b[0].1));
         let (begin_s, end_s) = (w.start as f64 / rate_hz, w.end as f64 / rate_hz);
-        windows.push(Window { begin_s, end_s, class, probability, unknown: w.unknown });
+        let likely = w.present.iter().filter(|(_, p)| *p >= PRESENT_MIN);
+        let present = present.map(|names| {
+            likely.filter_map(|(c, p)| names.get(*c).map(|class| Present { class: class.to_string(), probability: *p })).collect()
+        });
+        windows.push(Window { begin_s, end_s, class, probability, present, unknown: w.unknown });
     }
     let sounding = windows.iter().filter(|w| w.class.is_some()).count().max(1) as f64;
     let mut ranked: Vec<(String, f32)> =
-        classes.iter().zip(&mean).filter(|(_, m)| **m > 0.0).map(|(c, m)| (c.to_string(), (m / sounding) as f32)).collect();
+        named.iter().zip(&mean).filter(|(_, m)| **m > 0.0).map(|(c, m)| (c.to_string(), (m / sounding) as f32)).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.truncate(BEST);
     let all = || windows.iter().filter_map(|w| w.unknown);

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use wheatear::backbone::manifest::EmbeddingScale;
 use wheatear::latent::Quantiser;
+use wheatear::learn::BlockKind;
 use wheatear::pipeline::Window;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
 use crate::embed::{BackboneChoice, embed_files, progress, silence_peak};
-use crate::sounds::labelled_in;
+use crate::label_sets;
+use crate::sounds::{Labelled, labelled_in};
 
 /// Embeds every window of every sound below `folder` with a backbone: rows are windows in the order of their class and
 /// file, the group of a row is its file, and the scale is that of the manifest's quantiser. Silent windows are left out.
@@ -21,7 +23,12 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let manifest = backbone.manifest()?;
     let quantiser = Quantiser::from_manifest(&manifest, Some(8))?;
     let silence = silence_peak(&manifest);
-    let mut names: Vec<String> = sounds.iter().map(|s| s.class.to_string()).collect();
+    if let Some(other) = sounds.iter().find(|s| s.labels.block_kind() != BlockKind::Latents) {
+        let error = Error::new(ErrorKind::Input, "a sound is not of exactly one class").at(other.path.display());
+        return Err(error.found(label_sets::text(&other.labels)).cure("leave it out"));
+    }
+    let class = |s: &Labelled| s.labels.positive().first().map_or(String::new(), ToString::to_string);
+    let mut names: Vec<String> = sounds.iter().map(class).collect();
     names.dedup();
     let files: Vec<PathBuf> = sounds.iter().map(|s| s.path.clone()).collect();
     let dim = quantiser.dim();
@@ -30,7 +37,7 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let keep_sounding = || |w: &Window<'_>| Ok((w.peak >= silence).then(|| w.embedding.to_vec()));
     embed_files(backbone, &files, keep_sounding, |i, got| {
         let got = got?;
-        let class = names.iter().position(|n| n == sounds[i].class.as_str()).unwrap_or(0);
+        let class = names.iter().position(|n| *n == class(&sounds[i])).unwrap_or(0);
         let file = files[i].strip_prefix(folder).unwrap_or(&files[i]).display().to_string();
         for embedding in got.windows.iter().flatten() {
             x.extend_from_slice(embedding);

@@ -127,8 +127,9 @@ impl Taught {
                 continue;
             };
             let recording = recording_in(source);
-            let class = self.classes.iter().find(|class| source_of(recording, class) == source);
-            if rows.is_empty() && class.is_none() {
+            let mut singles = self.classes.iter().map(|class| LabelSet::single(class.clone()));
+            let as_taught = singles.find(|labels| source_of(recording, labels) == source);
+            if rows.is_empty() && as_taught.is_none() {
                 lost.recordings_without_label += 1;
                 continue;
             }
@@ -141,7 +142,6 @@ impl Taught {
                 }
             };
             rows.iter().for_each(|row| count(&row.given.labels, 1));
-            let as_taught = class.map(|class| LabelSet::single(class.clone()));
             let labels = as_taught.as_ref().or(rows.first().map(|r| &r.given.labels));
             if let (Some(counter), Some(labels)) = (&mut counter, labels) {
                 // A clip that cannot be read is found when it is embedded.
