@@ -143,7 +143,11 @@ impl BackboneChoice {
         }
     }
 
-    fn open(&self) -> Result<Embedder> {
+    /// Loads the backbone.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn open(&self) -> Result<Embedder> {
         Embedder::open(&self.folder, self.variant.as_deref(), &self.options)
     }
 }

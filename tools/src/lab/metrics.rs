@@ -50,6 +50,15 @@ pub fn auroc(scores: &[f64], is_positive: &[bool]) -> f64 {
     pairs / (positives * negatives)
 }
 
+/// Average precision: mean over the positives of the share of positives among all scored at least as high, equal scores in their order.
+/// None when there is no positive.
+pub fn average_precision(scores: &[f64], is_positive: &[bool]) -> Option<f64> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let hits = order.iter().enumerate().filter(|(_, i)| is_positive[**i]).map(|(rank, _)| rank);
+    mean(hits.enumerate().map(|(found, rank)| (found + 1) as f64 / (rank + 1) as f64))
+}
+
 /// Mean of what there is.
 pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0usize);
@@ -159,6 +168,13 @@ mod tests {
         // Of six pairs: .35 > .1, .8 > both, .4 > .1 and .4 = .4.
         assert!((auroc(&scores, &positive) - 4.5 / 6.0).abs() < 1e-12);
         assert!(auroc(&[1.0], &[true]).is_nan());
+    }
+
+    #[test]
+    fn average_precision_is_the_mean_share_of_positives_down_to_each_of_them() {
+        let found = average_precision(&[0.9, 0.8, 0.7, 0.1], &[true, false, true, false]).unwrap();
+        assert!((found - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12, "{found}");
+        assert_eq!(average_precision(&[0.9], &[false]), None);
     }
 
     #[test]

@@ -9,9 +9,11 @@ mod evaluate;
 mod guard;
 mod latents;
 mod metrics;
+mod mixtures;
 mod offline;
 mod plot;
 mod random;
+mod rejections;
 mod report;
 mod reservoir;
 mod results;
@@ -50,6 +52,10 @@ enum Command {
     Bits(Box<bits::BitsArgs>),
     /// How well windows of classes that were never taught are told from the others
     Unknown(Box<unknown::UnknownArgs>),
+    /// What saying that a window is not a class is worth, and what it costs
+    Rejections(Box<rejections::RejectionsArgs>),
+    /// How well two classes at once are told, on mixtures of recordings
+    Mixtures(Box<mixtures::MixturesArgs>),
     /// What weighing old rows less is worth where the embeddings change, and what it costs where they do not
     Drift(Box<drift::DriftArgs>),
     /// What doubting labels and trying heads is worth where labels are wrong, and what it refuses where they are right
@@ -107,6 +113,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Embed(args) => embed::run(args),
         Command::Bits(args) => bits::run(args),
         Command::Unknown(args) => unknown::run(args),
+        Command::Rejections(args) => rejections::run(args),
+        Command::Mixtures(args) => mixtures::run(args),
         Command::Drift(args) => drift::run(args),
         Command::Guard(args) => guard::run(args),
     }
