@@ -12,9 +12,10 @@ use wheatear::backbone::Backbone;
 use wheatear::backbone::library::assets_folder;
 use wheatear::backbone::manifest::{GraphInput, Manifest};
 use wheatear::backbone::session::{OrtBackbone, SessionOptions};
-use wheatear::head::{Head, HeadKind, LatentHead};
+use wheatear::head::{Head, HeadKind, LatentHead, Presence};
 use wheatear::latent::Quantiser;
 use wheatear::learn::{Block, BlockKind, ClassName, LabelSet};
+use wheatear::learner::mixed::{self, Blocks};
 use wheatear::learner::{self, Guard, LabelledRow};
 use wheatear::pipeline::{Embedder, Window};
 
@@ -79,11 +80,18 @@ fn a_window_allocates_nothing_outside_the_backbone_call_and_inside_it_as_much_as
     let (block, rows) = taught(dim);
     let served = learner::solve(HeadKind::Auto, Guard::On, &block, quantiser.scale(), &rows, &[], None).unwrap();
     let unknown = served.unknown.as_ref().expect("rows judged");
+    let mut mixed = Block::new(BlockKind::Mixed, dim).unwrap();
+    let name = |n: usize| ClassName::new(&format!("class {n}")).unwrap();
+    let labels = LabelSet::new([name(0), name(1)].into(), [name(2)].into()).unwrap();
+    mixed.add(&rows[0].latent, &labels).unwrap();
+    let blocks = Blocks { latents: &block, mixed: &mixed, background: None };
+    let presence = mixed::solve(blocks, quantiser.scale(), &[], &[]).unwrap().expect("a row of two labels");
     let latents = LatentHead::new(&served.head, quantiser.scale());
     let mut embedder = Embedder::new(manifest, Box::new(Counting { backbone, inside: inside.clone() }), SOURCE_RATE_HZ).unwrap();
 
     let (samples, classes) = (sound(hop), served.head.classes().len());
     let (mut latent, mut x, mut z, mut p) = (vec![0i8; dim], vec![0f32; dim], vec![0f32; classes], vec![0f32; classes]);
+    let mut present = vec![0f32; presence.classes().len()];
     let (mut windows, mut sum) = (0, 0f32);
     let mut counts = Vec::with_capacity(40);
     for _ in 0..40 {
@@ -95,6 +103,9 @@ fn a_window_allocates_nothing_outside_the_backbone_call_and_inside_it_as_much_as
             served.head.probabilities(&x, &mut p);
             latents.probabilities(&latent, &mut p);
             sum += p.iter().sum::<f32>() + unknown.probability(&x, &mut z);
+            presence.veto(&x, served.head.classes(), &mut p);
+            presence.probabilities(&x, &mut present);
+            sum += Presence::unknown(unknown.probability(&x, &mut z), &p, &present);
             windows += 1;
             Ok(())
         };

@@ -13,7 +13,7 @@ use crate::store::Adapter;
 use crate::{Error, ErrorKind, Result};
 
 /// Changes whenever the bytes do, or the head that the same rows give.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The head that serves.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,10 @@ pub fn stand(adapter: &Adapter) -> Result<Standing> {
     let newest = newest(adapter)?;
     let verdict = trial::compare(&kept.judgement, &newest.served.answers);
     match &verdict {
-        Some(v) if !v.accepts() => Ok(Standing { verdict, ..kept }),
+        Some(v) if !v.accepts() => {
+            // The guard says nothing of rows with several labels or of what is not: what a person said of those serves at once.
+            Ok(Standing { verdict, served: Served { presence: newest.served.presence, ..kept.served }, ..kept })
+        }
         Some(_) => Ok(Standing { verdict, judgement: newest.served.answers.judgement(Some(&kept.judgement)), ..newest }),
         None => Ok(newest),
     }
