@@ -45,20 +45,20 @@ fn windows(copy: &Copy, sound: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn not_a_violin_changes_the_next_window_and_leaves_violins_alone() {
+fn not_a_church_organ_changes_the_next_window_and_leaves_church_organs_alone() {
     let copy = Copy::of_taught();
-    let (viola, violin) = (notes("Viola"), notes("Violin")[7].clone());
-    let next = &viola[5];
-    let (before, violin_before) = (windows(&copy, next), windows(&copy, &violin));
-    assert!(before.iter().any(|w| w["class"] == "Violin" && w["probability"].as_f64() > Some(0.5)), "{before:?}");
+    let (strange, organ) = (notes("Percussive Organ"), notes("Church Organ")[7].clone());
+    let next = &strange[2];
+    let (before, organ_before) = (windows(&copy, next), windows(&copy, &organ));
+    assert!(before.iter().any(|w| w["class"] == "Church Organ" && w["probability"].as_f64() > Some(0.5)), "{before:?}");
     assert!(before.iter().all(|w| w.get("present").is_none()), "nothing is told of what is present");
-    let done = teach(&copy, "rejected", &[(viola[0].clone(), "!Violin"), (viola[1].clone(), "!Violin")]);
-    assert!(done["rows_by_class"]["!Violin"].as_u64() > Some(0), "{done}");
+    let done = teach(&copy, "rejected", &[(strange[0].clone(), "!Church Organ"), (strange[1].clone(), "!Church Organ")]);
+    assert!(done["rows_by_class"]["!Church Organ"].as_u64() > Some(0), "{done}");
     let after = windows(&copy, next);
-    let said = |all: &[Value]| all.iter().filter(|w| w["class"] == "Violin" && w["probability"].as_f64() > Some(0.5)).count();
+    let said = |all: &[Value]| all.iter().filter(|w| w["class"] == "Church Organ" && w["probability"].as_f64() > Some(0.5)).count();
     assert_eq!((said(&before), said(&after)), (before.len(), 0), "{after:?}");
     assert!(after.iter().all(|w| w["unknown"].as_f64() > Some(0.5)), "what it lost is of no known class: {after:?}");
-    assert_eq!(said(&windows(&copy, &violin)), said(&violin_before), "true windows stay");
+    assert_eq!(said(&windows(&copy, &organ)), said(&organ_before), "true windows stay");
     run!("undo", copy.adapter(), "--labels", "2").ok();
     assert_eq!(windows(&copy, next), before);
 }
@@ -83,7 +83,7 @@ fn two_instruments_at_once_are_both_said_and_their_stretches_overlap() {
         of.map_or(0.0, |p| p["probability"].as_f64().unwrap())
     };
     let both = all.iter().filter(|w| p(w, "Church Organ") > 0.5 && p(w, "Violin") > 0.5 && p(w, "Trombone") < 0.5).count();
-    assert!(2 * both > all.len(), "{both} of {}: {all:?}", all.len());
+    assert!(both > 0 && 2 * both >= all.len(), "{both} of {}: {all:?}", all.len());
     let table = run!("classify", new, "--adapter", copy.adapter()).ok().out;
     assert!(table.contains("Church Organ ") && table.contains("Violin ") && !table.contains("no known class"), "{table}");
     let raven = run!("classify", new, "--adapter", copy.adapter(), "--format", "raven").ok().out;
