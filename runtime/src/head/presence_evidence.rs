@@ -126,7 +126,7 @@ pub(crate) fn margins(sums: &LabelMoments, rows: &[SetRow<'_>], shrinkages: &[f6
     let eigen = sums.total.within_scatter().self_adjoint_eigen(Side::Lower).map_err(failed)?;
     let vectors = eigen.U().to_owned();
     let values: Vec<f64> = (0..dim).map(|i| eigen.S()[i].max(0.0)).collect();
-    let rotate = |columns: usize, at: &dyn Fn(usize, usize) -> f64| vectors.transpose() * Mat::from_fn(dim, columns, |i, n| at(i, n));
+    let rotate = |columns: usize, at: &dyn Fn(usize, usize) -> f64| vectors.transpose() * Mat::from_fn(dim, columns, at);
     let basis = Basis {
         all: rotate(1, &|i, _| sums.sum[i]),
         sums: rotate(sums.classes.len(), &|i, c| sums.classes[c].sum[i]),

@@ -22,7 +22,7 @@ fn labels(n: usize) -> LabelSet {
         0..=3 => set(&[n % 7], &[]),
         4 => set(&[n % 4, (n + 1) % 4], &[]),
         5 => set(&[n % 4], &[(n + 2) % 4]),
-        _ if n % 2 == 0 => set(&[], &[n / 2 % 4]),
+        _ if n.is_multiple_of(2) => set(&[], &[n / 2 % 4]),
         _ => LabelSet::background(),
     }
 }
