@@ -1,5 +1,5 @@
 //! Label sets as text: `wren;robin` (both are heard), `!wren` (it is not a wren), `robin;!wren`, and `!*` (background: no class). A name
-//! that has a semicolon or a quotation mark in it, or begins with an exclamation mark, stands in quotes: `"a;b"`, `!"*"`.
+//! that has a semicolon in it, or begins with an exclamation or quotation mark, stands in quotes: `"a;b"`, `!"*"`.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<LabelSet> {
     }
     let bad = |what: &str| {
         let error = Error::new(ErrorKind::Input, what).at(format!("{text:?}"));
-        error.expected("wren, wren;robin, !wren, robin;!wren or !*; a name with ; or \" or a leading ! in quotes").cure("correct the label")
+        error.expected("wren, wren;robin, !wren, robin;!wren or !*; a name with ; or a leading ! in quotes").cure("correct the label")
     };
     let (mut positive, mut negative) = (BTreeSet::new(), BTreeSet::new());
     let mut rest = text.trim();
@@ -34,14 +34,14 @@ pub fn parse(text: &str) -> Result<LabelSet> {
             }
             None => {
                 let (name, behind) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-                if name.contains('"') || name.starts_with('!') {
-                    return Err(bad("a mark that needs quotes stands in a name without them"));
+                if name.starts_with('!') {
+                    return Err(bad("a name with a leading ! needs quotes"));
                 }
                 rest = behind;
                 name.to_owned()
             }
         };
-        let class = ClassName::new(&name).map_err(|e| bad("a label has no usable name").because(e))?;
+        let class = ClassName::new(&name).map_err(|e| bad("a label has no usable class name").because(e))?;
         if !if is_negative { &mut negative } else { &mut positive }.insert(class) {
             return Err(bad("a label is said twice"));
         }
@@ -83,7 +83,7 @@ pub fn text(labels: &LabelSet) -> String {
 
 /// A class name, in quotes where it needs them.
 pub fn quoted(name: &str) -> String {
-    match name.contains([';', '"']) || name.starts_with('!') || name == "*" {
+    match name.contains(';') || name.starts_with(['!', '"']) || name == "*" {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
         false => name.to_owned(),
     }
@@ -110,6 +110,8 @@ mod tests {
             ("!\"*\"", set(&[], &["*"])),
             ("\"a;b\";!\"!x\"", set(&["a;b"], &["!x"])),
             ("\"say \"\"hi\"\"\"", set(&["say \"hi\""], &[])),
+            ("say \"hi\"", set(&["say \"hi\""], &[])),
+            ("\"\"\"hi\"\" she said\"", set(&["\"hi\" she said"], &[])),
         ] {
             assert_eq!(parse(said).unwrap(), labels, "{said}");
             assert_eq!(parse(&text(&labels)).unwrap(), labels, "{}", text(&labels));
@@ -119,15 +121,14 @@ mod tests {
     #[test]
     fn what_could_be_meant_in_two_ways_is_refused() {
         for (said, part) in [
-            ("", "no usable name"),
-            ("wren;", "no usable name"),
-            ("wren;;robin", "no usable name"),
-            ("!", "no usable name"),
+            ("", "no usable class name"),
+            ("wren;", "no usable class name"),
+            ("wren;;robin", "no usable class name"),
+            ("!", "no usable class name"),
             ("wren;wren", "twice"),
             ("wren;!wren", "both be a class and not be it"),
             ("\"wren", "not closed"),
             ("\"wren\" robin", "behind a quoted name"),
-            ("say \"hi\"", "needs quotes"),
             ("!!wren", "needs quotes"),
         ] {
             let error = parse(said).unwrap_err();

@@ -142,7 +142,11 @@ fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
                 .at(format!("{} line {line}: {}", list.display(), path.display()))
                 .cure("correct the list; paths are relative to its folder"));
         }
-        all.push(Labelled { path, labels: label_sets::parse(class).map_err(|e| e.at(format!("{} line {line}", list.display())))? });
+        all.push(Labelled {
+            path,
+            labels: label_sets::parse(class)
+                .map_err(|e| e.at(format!("{} line {line}: {}", list.display(), class.chars().take(80).collect::<String>())))?,
+        });
     }
     if all.is_empty() {
         return Err(bad_line(list, 2, "no sounds"));

@@ -155,8 +155,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         if !recordings.insert(recording_in(source)) && adapter.rows_of_unfinished(source) == 0 {
             let path = sound.path.display();
-            relabelled
-                .push(format!("{path} is known with other labels already, and is now learned as {} too", label_sets::text(&sound.labels)));
+            relabelled.push(format!(
+                "{path} is known under another class already, and is now learned as {} too",
+                label_sets::text(&sound.labels)
+            ));
         }
         new.push((sound, source));
     }
