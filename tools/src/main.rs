@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 unforeseen, 2 usage, and one for each kind of error from 3 on (`wheatear::ErrorKind::exit_code`).
 
 mod accept;
+mod asking;
 mod classify;
 mod clock;
 mod compact;

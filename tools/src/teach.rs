@@ -3,20 +3,19 @@
 //! Each sound is one commit, and is remembered by the digest of its bytes and class: a second run learns only what is
 //! new, and a run that was cut off goes on behind the last sound it had learned.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use wheatear::backbone::manifest::Manifest;
 use wheatear::config::{Config, DurabilityChoice};
-use wheatear::head::LinearHead;
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::{BlockKind, ClassName, Origin};
 use wheatear::learner::{self, Verdict};
-use wheatear::monitor::{Fall, Monitor};
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
+use crate::asking::{Asked, Asking};
 use crate::clock;
 use crate::embed::{
     BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
@@ -104,14 +103,6 @@ struct Taught {
     adapter: PathBuf,
 }
 
-#[derive(Debug, Default, serde::Serialize)]
-struct Asked {
-    windows: u64,
-    right: u64,
-    /// Times when its accuracy or confidence fell.
-    falls: Vec<Fall>,
-}
-
 /// Runs `wheatear teach`.
 ///
 /// # Errors
@@ -187,7 +178,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 Err(e) => return Err(e.at(sound.path.display())),
             };
-            asking.ask(sound, &got, &quantiser, &mut done.asked)?;
+            asking.ask(&sound.labels, &got.windows, &quantiser, &mut done.asked)?;
             learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
             let last = i + 1 == files.len();
             if durability == DurabilityArg::Label || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
@@ -268,40 +259,6 @@ fn open_or_create(
     }
 }
 
-/// Lets the head of before answer each window that is about to be learned.
-struct Asking {
-    head: Option<LinearHead>,
-    monitor: Monitor,
-    x: Vec<f32>,
-    scores: Vec<f32>,
-}
-
-impl Asking {
-    fn begin(adapter: &Adapter) -> Result<Asking> {
-        let head = match adapter.block(BlockKind::Latents)? {
-            Some(_) => Some(learner::stand(adapter)?.served.head),
-            None => None,
-        };
-        let kept = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim()));
-        let scores = vec![0.0; head.as_ref().map_or(0, |h| h.classes.len())];
-        Ok(Asking { head, monitor: kept.map_or_else(|| Monitor::new(adapter.dim()), Ok)?, x: vec![0.0; adapter.dim()], scores })
-    }
-
-    fn ask(&mut self, sound: &Labelled, got: &Embedded<Option<Latent>>, quantiser: &Quantiser, asked: &mut Asked) -> Result<()> {
-        // Only one class can be named right.
-        let single = sound.labels.positive().first().filter(|_| sound.labels.block_kind() == BlockKind::Latents);
-        let (Some(head), Some(class)) = (&self.head, single) else { return Ok(()) };
-        for window in got.windows.iter().flatten() {
-            quantiser.dequantise(&window.latent, &mut self.x);
-            let (answers, right) = (self.monitor.answers(), self.monitor.right());
-            asked.falls.extend(self.monitor.ask(head, class, &self.x, &mut self.scores)?);
-            asked.windows += self.monitor.answers() - answers;
-            asked.right += self.monitor.right() - right;
-        }
-        Ok(())
-    }
-}
-
 fn learn(
     adapter: &mut Adapter,
     sound: &Labelled,
@@ -356,8 +313,9 @@ fn report(args: &Args, adapter: &Adapter, done: &Taught) -> anyhow::Result<()> {
     if done.silent_windows > 0 {
         text += &format!("left out {} silent windows\n", done.silent_windows);
     }
-    let block = adapter.block(BlockKind::Latents)?;
-    let classes: Vec<&ClassName> = block.iter().flat_map(|b| b.classes().keys()).filter(|c| !c.is_retired()).collect();
+    let blocks = [adapter.block(BlockKind::Latents)?, adapter.block(BlockKind::Mixed)?];
+    let known = blocks.iter().flatten().flat_map(|b| b.classes()).filter(|(class, sums)| !class.is_retired() && sums.n > 0);
+    let classes: BTreeSet<&ClassName> = known.map(|(class, _)| class).collect();
     text += &format!("{} classes: {}\n", classes.len(), classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", "));
     if classes.len() == 1 {
         text += "one class only: everything will be taken for it; teach a second one (or background) next\n";

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use wheatear::Result;
-use wheatear::head::Moments;
 use wheatear::head::auto::Member;
-use wheatear::learn::BlockKind;
+use wheatear::head::{LinearHead, Moments, Presence};
+use wheatear::learn::{BlockKind, ClassName};
 use wheatear::learner::{self, Doubtful, Standing, Verdict};
 use wheatear::monitor::prequential::Learned;
 use wheatear::monitor::{Fall, Falling, Monitor, Report};
@@ -34,6 +34,10 @@ struct Facts {
     log_loss: Option<f64>,
     /// True when it tells windows of no known class.
     tells_unknown: bool,
+    /// Classes whose presence is told one by one, from rows of several labels.
+    present: Vec<ClassName>,
+    /// Classes that something was said not to be.
+    vetoed: Vec<ClassName>,
     /// Rows whose label is probably wrong, which it was solved without.
     doubtful: Vec<Doubtful>,
 }
@@ -64,10 +68,16 @@ pub fn run(folder: &Path, json: bool) -> anyhow::Result<()> {
             accuracy: served.evidence.map(|e| e.accuracy),
             log_loss: served.evidence.map(|e| e.log_loss),
             tells_unknown: served.unknown.is_some(),
+            present: classes_of(&served.presence, |p| &p.present),
+            vetoed: classes_of(&served.presence, |p| &p.vetoes),
             doubtful: served.doubtful,
         })
     })?;
     print_facts(json, &facts, table)
+}
+
+fn classes_of(presence: &Option<Presence>, of: impl Fn(&Presence) -> &Option<LinearHead>) -> Vec<ClassName> {
+    presence.iter().filter_map(|p| of(p).as_ref()).flat_map(|head| head.classes.clone()).collect()
 }
 
 fn monitored(adapter: &Adapter) -> Result<Option<Monitored>> {
@@ -108,6 +118,13 @@ fn table(f: &Facts) -> String {
         }
     }
     text += if f.tells_unknown { "  tells windows of no known class\n" } else { "  cannot tell windows of no known class yet\n" };
+    let list = |classes: &[ClassName]| classes.iter().map(ClassName::as_str).collect::<Vec<_>>().join(", ");
+    if !f.present.is_empty() {
+        text += &format!("  tells each by itself, since several were heard at once: {}\n", list(&f.present));
+    }
+    if !f.vetoed.is_empty() {
+        text += &format!("  knows what is not: {}\n", list(&f.vetoed));
+    }
     for d in &f.doubtful {
         text += &format!("  row {}: said to be {}, sounds like {}; wrong with probability {:.2}\n", d.id, d.said, d.sounds_like, d.wrong);
     }

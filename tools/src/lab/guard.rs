@@ -10,8 +10,9 @@ use wheatear::learner::trial::{self, Judgement};
 use wheatear::learner::{Guard, Served};
 
 use super::data::Data;
-use super::evaluate::{predict, serve};
+use super::evaluate::predict;
 use super::latents::{Latents, Width};
+use super::learner::serve;
 use super::metrics::{Difference, mean, mean_class_accuracy, paired_difference};
 use super::split::{self, Split, generator, shuffle};
 use super::{SetArgs, do_all};

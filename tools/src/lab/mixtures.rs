@@ -19,8 +19,8 @@ use wheatear::pipeline::Embedder;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use super::evaluate::serve;
 use super::latents::{Latents, Width};
+use super::learner::serve;
 use super::metrics::{average_precision, mean, mean_class_accuracy, spread};
 use super::split::{Split, generator};
 use super::{SetArgs, do_all};

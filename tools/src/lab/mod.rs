@@ -8,6 +8,7 @@ mod embed;
 mod evaluate;
 mod guard;
 mod latents;
+mod learner;
 mod metrics;
 mod mixtures;
 mod offline;

@@ -14,8 +14,8 @@ use wheatear::learner::Guard;
 use wheatear::learner::mixed::{self, Blocks};
 
 use super::data::Data;
-use super::evaluate::serve;
 use super::latents::{Latents, Width};
+use super::learner::serve;
 use super::metrics::{mean, paired_difference, spread};
 use super::split::{Split, generator, shuffle};
 use super::{SetArgs, do_all};

@@ -10,8 +10,8 @@ use wheatear::learner::{Guard, Served};
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use super::evaluate::serve;
 use super::latents::{Latents, Width};
+use super::learner::serve;
 use super::metrics::{Spread, auroc, ece, mean, paired_difference, spread};
 use super::split::{Split, generator, shuffle};
 use super::{SetArgs, do_all};
