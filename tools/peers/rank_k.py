@@ -1,4 +1,4 @@
-"""Seconds that numpy's and scipy's BLAS take to add the outer products of a chunk of rows to a Gram matrix in f32, one thread, beside the
+"""Time that numpy's and scipy's BLAS take to add the outer products of a chunk of rows to a Gram matrix in f32, one thread, beside the
 integer update of `cargo xtask bench learn`: D=1024 and 32 rows unless told otherwise.
 
     OPENBLAS_NUM_THREADS=1 python rank_k.py [D] [ROWS]
@@ -19,7 +19,7 @@ x = np.random.default_rng(0).integers(-127, 128, (rows, dim)).astype(np.float32)
 
 def median(update):
     seconds = []
-    for _ in range(201):
+    for _ in range(101):
         start = time.perf_counter()
         update()
         seconds.append(time.perf_counter() - start)
@@ -41,9 +41,14 @@ def into():
     np.add(full, scratch, out=full)
 
 
+def by_row():
+    for row in x:
+        full.__iadd__(np.outer(row, row))
+
+
 def triangle():
     global half
     half = ssyrk(1.0, x.T, beta=1.0, c=half, overwrite_c=1)
 
 
-print(json.dumps({"dim": dim, "rows": rows, "gram += x.T @ x": median(plain), "matmul into scratch, add": median(into), "ssyrk": median(triangle)}))
+print(json.dumps({"dim": dim, "rows": rows, "gram += x.T @ x": median(plain), "matmul into scratch, add": median(into), "ssyrk": median(triangle), "np.outer a row": median(by_row)}))
