@@ -102,7 +102,8 @@ pub fn solve(moments: &Moments, rows: &[Counted<'_>], background: &[&[i8]], expa
     let mut weights = vec![1.0 / heads.len() as f64; heads.len()];
     let mut evidence = None;
     if !judged.rows.is_empty() {
-        let targets = Targets::new(judged.class.clone(), heads[0].classes.len());
+        let recordings: Vec<u64> = judged.rows.iter().map(|i| rows[*i].recording).collect();
+        let targets = Targets::new(judged.class.clone(), &recordings, heads[0].classes.len());
         weights = pool::weights(&scores, &targets);
         let total: f64 = weights.iter().sum();
         members.iter_mut().zip(&weights).for_each(|(m, w)| m.weight = w / total);
@@ -156,7 +157,8 @@ pub(crate) fn choose(kind: SolvedHead, moments: &Moments, rows: &[Counted<'_>]) 
         return Ok(None);
     }
     let class = judged.iter().filter_map(|i| scored.binary_search(&rows[*i].class).ok()).collect();
-    let targets = Targets::new(class, scored.len());
+    let recordings: Vec<u64> = judged.iter().map(|i| rows[*i].recording).collect();
+    let targets = Targets::new(class, &recordings, scored.len());
     let all = left_out.scores(rows, parameters)?;
     let best = all.into_iter().map(|s| (targets.weigh(&s), s)).min_by(|a, b| a.0.log_loss.total_cmp(&b.0.log_loss));
     Ok(best.map(|(evidence, scores)| Chosen { evidence, scores, judged, targets }))

@@ -93,7 +93,8 @@ fn one_head_takes_the_parameter_and_temperature_of_least_log_loss() {
     let rows = rows();
     let (moments, counted) = (moments(&rows), counted(&rows));
     let left_out = LeaveOut::slda(&moments).unwrap();
-    let targets = Targets::new(rows.iter().map(|r| r.0).collect(), 3);
+    let recordings: Vec<u64> = counted.iter().map(|c| c.recording).collect();
+    let targets = Targets::new(rows.iter().map(|r| r.0).collect(), &recordings, 3);
     let all: Vec<Evidence> = left_out.scores(&counted, &SHRINKAGES).unwrap().iter().map(|s| targets.weigh(s)).collect();
     let best = all.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)).unwrap();
     let head = SolvedHead::Slda.solve_by_evidence(&moments, &counted).unwrap();

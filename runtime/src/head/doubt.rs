@@ -92,7 +92,7 @@ mod tests {
         let z = move |n: usize| (0..3).map(move |k| if k == truth(n) { MARGINS[n % 6] } else { 0.0 });
         let wrong: Vec<bool> = (0..rows).map(|n| n % wrong_every == 1).collect();
         let class = (0..rows).map(|n| (truth(n) + usize::from(wrong[n])) % 3).collect();
-        ((0..rows).flat_map(z).collect(), Targets::new(class, 3), wrong)
+        ((0..rows).flat_map(z).collect(), Targets::new(class, &(0..rows as u64).collect::<Vec<_>>(), 3), wrong)
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
         // Nor do many rows of a few recordings.
         let (z, targets, _) = labelled(210, 5);
         assert_eq!(find(&z, &targets, 6), None);
-        assert_eq!(find(&[], &Targets::new(vec![], 3), 0), None);
-        assert_eq!(find(&[1.0, 2.0], &Targets::new(vec![0, 0], 1), 2), None);
+        assert_eq!(find(&[], &Targets::new(vec![], &[], 3), 0), None);
+        assert_eq!(find(&[1.0, 2.0], &Targets::new(vec![0, 0], &[0, 1], 1), 2), None);
     }
 }

@@ -1,7 +1,9 @@
 //! What rows say of a head that did not learn them: accuracy, and the temperature that makes its scores probabilities.
 //!
-//! Every class weighs the same, however many rows it has. The right class of a row counts as right with probability
+//! Every class weighs the same, however many rows it has, and so does every recording of a class. The right class of a row counts as right with probability
 //! `(n + 1) / (n + 2)` (Platt 1999): a few rows that all fit do not make a head certain.
+
+use std::collections::BTreeMap;
 
 use crate::head::Scores;
 
@@ -35,13 +37,15 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Of rows with these classes, of `classes` in all.
-    pub fn new(class: Vec<usize>, classes: usize) -> Targets {
+    /// Of rows with these classes, of `classes` in all, each of a recording: the rows of one share its weight.
+    pub fn new(class: Vec<usize>, recordings: &[u64], classes: usize) -> Targets {
+        let mut together: BTreeMap<(usize, u64), f64> = BTreeMap::new();
+        class.iter().zip(recordings).for_each(|of| *together.entry((*of.0, *of.1)).or_default() += 1.0);
         let mut counts = vec![0f64; classes];
-        class.iter().for_each(|t| counts[*t] += 1.0);
+        together.keys().for_each(|(t, _)| counts[*t] += 1.0);
         let present = counts.iter().filter(|n| **n > 0.0).count() as f64;
         let doubt = classes as f64 / (classes as f64 - 1.0).max(1.0) / (class.len() as f64 + 2.0);
-        let weight = class.iter().map(|t| 1.0 / (counts[*t] * present)).collect();
+        let weight = class.iter().zip(recordings).map(|(t, r)| 1.0 / (together[&(*t, *r)] * counts[*t] * present)).collect();
         Targets { class, weight, doubt }
     }
 
@@ -92,5 +96,19 @@ impl Targets {
             temperature: t.exp(),
             rows: self.class.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_says_as_much_however_many_rows_it_has() {
+        // Class 0: a recording of four rows that are all wrong, and one of one row that is right. Class 1: two of one right row each.
+        let targets = Targets::new(vec![0, 0, 0, 0, 0, 1, 1], &[1, 1, 1, 1, 2, 3, 4], 2);
+        let z = [[0.0, 1.0]; 4].into_iter().chain([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]).flatten().collect::<Vec<f64>>();
+        assert!((targets.accuracy(&z) - 0.75).abs() < 1e-12);
+        assert!((targets.weight.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
 }

@@ -13,7 +13,7 @@ fn member(targets: &[usize], margin: f64, wrong_every: usize) -> Vec<f64> {
 
 fn targets(rows: usize) -> (Vec<usize>, Targets) {
     let class: Vec<usize> = (0..rows).map(|n| (n * n + n / 3) % 3).collect();
-    (class.clone(), Targets::new(class, 3))
+    (class.clone(), Targets::new(class, &(0..rows as u64).collect::<Vec<_>>(), 3))
 }
 
 #[test]
