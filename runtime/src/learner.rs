@@ -300,9 +300,11 @@ impl Learned<'_> {
         if targets.len() != rows.len() || rows.is_empty() {
             return BTreeMap::new();
         }
-        let recordings: Vec<u64> = rows.iter().map(|i| self.judges[*i].recording).collect();
-        let count = recordings.iter().collect::<BTreeSet<_>>().len();
-        let Some(found) = doubt::find(&z, &Targets::new(targets, &recordings, classes.len()), count) else { return BTreeMap::new() };
+        let recordings = rows.iter().map(|i| self.judges[*i].recording).collect::<BTreeSet<_>>().len();
+        // Labels are doubted row by row, so each row weighs the same here: by recordings, five right labels of the demo were doubted.
+        let each: Vec<u64> = rows.iter().map(|i| *i as u64).collect();
+        let targets = Targets::new(targets, &each, classes.len());
+        let Some(found) = doubt::find(&z, &targets, recordings) else { return BTreeMap::new() };
         let mut doubtful = BTreeMap::new();
         for ((i, wrong), z) in rows.iter().zip(found.wrong).zip(z.chunks_exact(classes.len())).filter(|((_, wrong), _)| *wrong > 0.5) {
             let best = (0..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best });
