@@ -70,7 +70,24 @@ impl Served {
     pub fn validate(&self, dim: usize) -> Result<()> {
         self.head.validate(dim)?;
         self.presence.as_ref().map_or(Ok(()), |p| p.validate(dim))?;
+        if self.unknown.as_ref().is_some_and(|u| u.classes() != self.head.classes) {
+            return Err(Error::new(ErrorKind::Corrupt, "a stored head and what tells unknown windows know different classes"));
+        }
         self.unknown.as_ref().map_or(Ok(()), |u| u.validate(dim))
+    }
+
+    /// Forgets the classes for which `keep` is false; false when none is left.
+    fn retain(&mut self, keep: impl Fn(&ClassName) -> bool) -> bool {
+        self.head.retain(&keep);
+        self.unknown.iter_mut().for_each(|u| u.retain(&keep));
+        if let Some(presence) = &mut self.presence {
+            [&mut presence.present, &mut presence.vetoes].into_iter().for_each(|part| {
+                part.iter_mut().for_each(|head| head.retain(&keep));
+                part.take_if(|head| head.classes.is_empty());
+            });
+        }
+        self.presence.take_if(|p| p.present.is_none() && p.vetoes.is_none());
+        !self.head.classes.is_empty()
     }
 }
 
@@ -110,11 +127,7 @@ pub struct FeatureBlock<'a> {
 /// # Errors
 /// `Learn` when nothing was learned yet; those of reading its rows.
 pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
-    let block = adapter.block(BlockKind::Latents)?.ok_or_else(|| {
-        Error::new(ErrorKind::Learn, "the adapter has learned nothing yet")
-            .at(adapter.folder().display())
-            .cure("teach it: wheatear teach FOLDER ...")
-    })?;
+    let block = adapter.block(BlockKind::Latents)?.map_or_else(|| Err(nothing_learned(adapter)), Ok)?;
     let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block)? } else { Default::default() };
     let background: Vec<(u64, &[i8])> = background.iter().map(|(id, latent)| (*id, latent.as_slice())).collect();
     let mut served = solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)?;
@@ -122,6 +135,24 @@ pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
         served.presence = mixed::presence(adapter, &block, &served.doubtful)?;
     }
     Ok(served)
+}
+
+/// Whether there is anything to solve a head from: a class with rows of that one label.
+///
+/// # Errors
+/// `Limit` when the sums of the origins overflow.
+pub fn can_serve(adapter: &Adapter) -> Result<bool> {
+    Ok(adapter.block(BlockKind::Latents)?.is_some_and(|b| b.classes().iter().any(|(class, sums)| !class.is_retired() && sums.n > 0)))
+}
+
+fn nothing_learned(adapter: &Adapter) -> Error {
+    let error = match adapter.block(BlockKind::Mixed) {
+        Ok(Some(mixed)) if mixed.rows() > 0 => Error::new(ErrorKind::Learn, "the adapter has learned no sound of one class alone yet")
+            .found("rows of several labels, or of what is not")
+            .cure("teach it some sounds of one class each: wheatear teach FOLDER ..."),
+        _ => Error::new(ErrorKind::Learn, "the adapter has learned nothing yet").cure("teach it: wheatear teach FOLDER ..."),
+    };
+    error.at(adapter.folder().display())
 }
 
 /// Id and latent of a row that nobody named.

@@ -131,7 +131,24 @@ fn adding_a_class_serves_and_a_forgotten_one_is_never_named_again() {
     assert!(three.verdict.as_ref().is_some_and(|v| v.accepts() && v.rows == 80) && three.served.head.classes().len() == 3);
     adapter.forget(&class(0), Durability::Now).unwrap();
     let two = settle(&mut adapter);
-    assert!(two.verdict.is_none() && two.served.head.classes() == [class(1), class(2)], "{:?}", two.verdict);
+    assert!(!two.is_refused() && two.served.head.classes() == [class(1), class(2)], "{:?}", two.verdict);
+}
+
+#[test]
+fn taking_a_class_away_does_not_let_a_refused_head_serve_and_it_is_not_named_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut adapter = create(&folder.path().join("a"));
+    teach(&mut adapter, 0..60, |c| c);
+    settle(&mut adapter);
+    teach(&mut adapter, (60..240).filter(|n| n % 3 < 2), |c| [1, 0, 2][c]);
+    assert!(settle(&mut adapter).is_refused());
+    // Nothing was learned since: nothing is written.
+    let generation = adapter.generation();
+    assert!(settle(&mut adapter).is_refused() && adapter.generation() == generation);
+    adapter.forget(&class(2), Durability::Now).unwrap();
+    let left = settle(&mut adapter);
+    assert!(left.is_refused() && left.served.head.classes() == [class(0), class(1)], "{:?}", left.verdict);
+    assert_eq!(left.served.unknown.unwrap().classes(), [class(0), class(1)]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_window_allocates_nothing_outside_the_backbone_call_and_inside_it_as_much_as
     let name = |n: usize| ClassName::new(&format!("class {n}")).unwrap();
     let labels = LabelSet::new([name(0), name(1)].into(), [name(2)].into()).unwrap();
     mixed.add(&rows[0].latent, &labels).unwrap();
-    let blocks = Blocks { latents: &block, mixed: &mixed, background: None };
+    let blocks = Blocks { latents: &block, mixed: &mixed, background: None, holds_several: true };
     let presence = mixed::solve(blocks, quantiser.scale(), &[], &[]).unwrap().expect("a row of two labels");
     let latents = LatentHead::new(&served.head, quantiser.scale());
     let mut embedder = Embedder::new(manifest, Box::new(Counting { backbone, inside: inside.clone() }), SOURCE_RATE_HZ).unwrap();

@@ -37,24 +37,28 @@ impl Asking {
     /// # Errors
     /// As [`learner::stand`].
     pub fn begin(adapter: &Adapter) -> Result<Asking> {
-        let head = match adapter.block(BlockKind::Latents)? {
-            Some(_) => Some(learner::stand(adapter)?.served.head),
-            None => None,
-        };
+        let head = if learner::can_serve(adapter)? { Some(learner::stand(adapter)?.served.head) } else { None };
         let kept = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim()));
         let scores = vec![0.0; head.as_ref().map_or(0, |h| h.classes.len())];
         Ok(Asking { head, monitor: kept.map_or_else(|| Monitor::new(adapter.dim()), Ok)?, x: vec![0.0; adapter.dim()], scores })
     }
 
-    /// Asks the windows of one sound, and counts the answers in `asked`.
+    /// Asks the windows of one sound but the first `learned` that are not silent, and counts the answers in `asked`.
     ///
     /// # Errors
     /// As [`Monitor::ask`].
-    pub fn ask(&mut self, labels: &LabelSet, windows: &[Option<Latent>], quantiser: &Quantiser, asked: &mut Asked) -> Result<()> {
+    pub fn ask(
+        &mut self,
+        labels: &LabelSet,
+        windows: &[Option<Latent>],
+        learned: usize,
+        quantiser: &Quantiser,
+        asked: &mut Asked,
+    ) -> Result<()> {
         // Only one class can be named right.
         let single = labels.positive().first().filter(|_| labels.block_kind() == BlockKind::Latents);
         let (Some(head), Some(class)) = (&self.head, single) else { return Ok(()) };
-        for window in windows.iter().flatten() {
+        for window in windows.iter().flatten().skip(learned) {
             quantiser.dequantise(&window.latent, &mut self.x);
             let (answers, right) = (self.monitor.answers(), self.monitor.right());
             asked.falls.extend(self.monitor.ask(head, class, &self.x, &mut self.scores)?);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use wheatear::learner::{self, Served, Verdict};
+use wheatear::learner::{self, Standing, Verdict};
 use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
 use wheatear::{ErrorKind, Result};
 
@@ -55,12 +55,12 @@ pub fn reading<T>(folder: &Path, mut read: impl FnMut(&Adapter) -> Result<T>) ->
 ///
 /// # Errors
 /// As [`learner::stand`].
-pub fn serving(adapter: &Adapter) -> Result<Served> {
+pub fn serving(adapter: &Adapter) -> Result<Standing> {
     let standing = learner::stand(adapter)?;
     if let Some(verdict) = standing.verdict.as_ref().filter(|v| !v.accepts()) {
         log::warn!("{}", refusal(adapter.folder(), standing.generation, verdict));
     }
-    Ok(standing.served)
+    Ok(standing)
 }
 
 /// What a refused head is told as.

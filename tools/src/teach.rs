@@ -178,7 +178,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 Err(e) => return Err(e.at(sound.path.display())),
             };
-            asking.ask(&sound.labels, &got.windows, &quantiser, &mut done.asked)?;
+            asking.ask(&sound.labels, &got.windows, adapter.rows_of_unfinished(*source) as usize, &quantiser, &mut done.asked)?;
             learn(&mut adapter, sound, (*source, graph), &got, &mut done)?;
             let last = i + 1 == files.len();
             if durability == DurabilityArg::Label || last || (i + 1).is_multiple_of(SOUNDS_PER_SYNC) {
@@ -190,7 +190,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         adapter.sync()?;
     }
     bar.finish_and_clear();
-    if adapter.block(BlockKind::Latents)?.is_some() {
+    if learner::can_serve(&adapter)? {
         let standing = learner::settle(&mut adapter, &asking.monitor)?;
         (done.serves, done.verdict) = (Some(standing.generation), standing.verdict);
     }

@@ -72,6 +72,20 @@ impl LinearHead {
         }
     }
 
+    /// Forgets the classes for which `keep` is false; what random features add is of all classes, so that such a head stays as it is.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&ClassName) -> bool) {
+        if self.expansion.is_some() {
+            return;
+        }
+        let (dim, kept) = (self.dim(), self.classes.iter().map(keep).collect::<Vec<_>>());
+        let of_kept = |values: &[f32], width: usize| {
+            values.chunks_exact(width).zip(&kept).filter(|(_, k)| **k).flat_map(|(v, _)| v.iter().copied()).collect::<Vec<f32>>()
+        };
+        (self.weights, self.bias) = (of_kept(&self.weights, dim), of_kept(&self.bias, 1));
+        let mut kept = kept.iter();
+        self.classes.retain(|_| *kept.next().unwrap_or(&false));
+    }
+
     /// Rounds a solution in f64 to a head: `weights` \[C, D\] row-major, `bias` \[C\]. Retired classes shaped the solution,
     /// but get no score.
     ///

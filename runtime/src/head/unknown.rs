@@ -70,6 +70,11 @@ impl Unknown {
         Ok(())
     }
 
+    /// Forgets the classes for which `keep` is false.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&crate::learn::ClassName) -> bool) {
+        self.head.retain(keep);
+    }
+
     /// The classes in canonical order.
     pub fn classes(&self) -> &[crate::learn::ClassName] {
         &self.head.classes

@@ -30,13 +30,16 @@ pub struct Blocks<'a> {
     pub mixed: &'a Block,
     /// Rows of no class.
     pub background: Option<&'a Block>,
+    /// Whether a row that replay holds has several labels.
+    pub holds_several: bool,
 }
 
 /// The presence head of `adapter`, without the rows in doubt; none when it has no mixed rows.
 pub(super) fn presence(adapter: &Adapter, latents: &Block, doubtful: &[Doubtful]) -> Result<Option<Presence>> {
     let Some(mixed) = adapter.block(BlockKind::Mixed)?.filter(|b| b.rows() > 0) else { return Ok(None) };
     let background = adapter.block(BlockKind::Background)?.filter(|b| b.rows() > 0);
-    let blocks = Blocks { latents, mixed: &mixed, background: background.as_ref() };
+    let holds_several = adapter.held_labels().any(|(_, labels, _)| labels.positive().len() > 1);
+    let blocks = Blocks { latents, mixed: &mixed, background: background.as_ref(), holds_several };
     let doubtful: Vec<u64> = doubtful.iter().map(|d| d.id).collect();
     solve(blocks, &adapter.header().creation.scale, &judging(adapter, latents, &doubtful)?, &doubtful)
 }
@@ -56,14 +59,14 @@ pub fn solve(blocks: Blocks<'_>, scale: &[f32], rows: &[LabelSetRow], doubtful: 
     let sums = LabelMoments::new(&all, scale)?;
     let rows: Vec<SetRow<'_>> =
         right.iter().map(|row| SetRow { latent: &row.latent, labels: &row.labels, recording: row.recording }).collect();
-    Presence::solve(&sums, &Moments::new(&trusted, scale)?, &rows, is_several(&trusted, blocks.mixed, &rows))
+    Presence::solve(&sums, &Moments::new(&trusted, scale)?, &rows, blocks.holds_several || is_several(&trusted, blocks.mixed))
 }
 
-/// Whether more labels than rows are counted, a held row has two, or a class is in mixed rows alone.
-fn is_several(latents: &Block, mixed: &Block, rows: &[SetRow<'_>]) -> bool {
+/// Whether more labels than rows are counted, as of rows that left replay, or a class is in mixed rows alone.
+fn is_several(latents: &Block, mixed: &Block) -> bool {
     let labels: u64 = mixed.classes().values().map(|c| c.n).sum();
     let is_new = |(name, sums): (&_, &crate::learn::block::ClassSums)| sums.n > 0 && !latents.classes().contains_key(name);
-    labels > mixed.rows() || rows.iter().any(|row| row.labels.positive().len() > 1) || mixed.classes().iter().any(is_new)
+    labels > mixed.rows() || mixed.classes().iter().any(is_new)
 }
 
 /// All held rows of some recordings of every class, of some with mixed rows and of some of background, and the rows in doubt.

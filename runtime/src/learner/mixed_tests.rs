@@ -37,7 +37,8 @@ fn block(kind: BlockKind, rows: &[LabelSetRow]) -> Block {
 
 fn served(rows: &[LabelSetRow], doubtful: &[u64]) -> Result<Option<Presence>> {
     let (latents, mixed) = (block(BlockKind::Latents, rows), block(BlockKind::Mixed, rows));
-    solve(Blocks { latents: &latents, mixed: &mixed, background: None }, &SCALE, rows, doubtful)
+    let holds_several = rows.iter().any(|row| row.labels.positive().len() > 1);
+    solve(Blocks { latents: &latents, mixed: &mixed, background: None, holds_several }, &SCALE, rows, doubtful)
 }
 
 #[test]
@@ -65,6 +66,6 @@ fn rows_in_doubt_are_taken_out() {
     assert_eq!(served(&rows, &[91]).unwrap(), clean);
     let strange = [row(7, [1, 2, 3], LabelSet::single(name("eel")))];
     let (latents, mixed) = (block(BlockKind::Latents, &rows), block(BlockKind::Mixed, &rows));
-    let blocks = Blocks { latents: &latents, mixed: &mixed, background: None };
+    let blocks = Blocks { latents: &latents, mixed: &mixed, background: None, holds_several: true };
     assert!(solve(blocks, &SCALE, &strange, &[7]).is_err(), "that the block does not count");
 }

@@ -2,18 +2,20 @@
 //! when a newer one is refused, and after a restart.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::trial::{self, Judgement, Verdict};
 use super::{Served, serve};
 use crate::head::HeadKind;
+use crate::learn::ClassName;
 use crate::monitor::Monitor;
 use crate::store::Adapter;
 use crate::{Error, ErrorKind, Result};
 
 /// Changes whenever the bytes do, or the head that the same rows give.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The head that serves.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,12 +28,15 @@ pub struct Standing {
     /// `served` is the head before.
     pub verdict: Option<Verdict>,
     judgement: Judgement,
+    /// Generation whose head was tried last.
+    tried: u64,
 }
 
 /// As it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept<'a> {
     generation: u64,
+    tried: u64,
     served: Cow<'a, Served>,
     judgement: Cow<'a, Judgement>,
 }
@@ -42,19 +47,22 @@ struct Kept<'a> {
 /// # Errors
 /// As [`serve`]; those of reading what was kept. One that cannot be made out is passed over, and the head of all rows serves.
 pub fn stand(adapter: &Adapter) -> Result<Standing> {
-    let Some(kept) = kept(adapter)? else { return newest(adapter) };
+    let Some(mut kept) = kept(adapter)? else { return newest(adapter) };
     if kept.generation == adapter.generation() {
         return Ok(kept);
     }
     let newest = newest(adapter)?;
     let verdict = trial::compare(&kept.judgement, &newest.served.answers);
-    match &verdict {
-        Some(v) if !v.accepts() => {
-            // The guard says nothing of rows with several labels or of what is not: what a person said of those serves at once.
-            Ok(Standing { verdict, served: Served { presence: newest.served.presence, ..kept.served }, ..kept })
-        }
-        Some(_) => Ok(Standing { verdict, judgement: newest.served.answers.judgement(Some(&kept.judgement)), ..newest }),
-        None => Ok(newest),
+    if verdict.accepts() {
+        let judgement = newest.served.answers.judgement(Some(&kept.judgement));
+        return Ok(Standing { verdict: Some(verdict), judgement, ..newest });
+    }
+    // What a person took away is never named again.
+    let presence = newest.served.presence.iter().flat_map(|p| p.present.iter().chain(&p.vetoes));
+    let known: BTreeSet<&ClassName> = presence.chain([&newest.served.head]).flat_map(|head| &head.classes).collect();
+    match kept.served.retain(|class| known.contains(class)) {
+        true => Ok(Standing { verdict: Some(verdict), tried: newest.tried, ..kept }),
+        false => Ok(newest),
     }
 }
 
@@ -64,7 +72,13 @@ pub fn stand(adapter: &Adapter) -> Result<Standing> {
 /// As [`serve`].
 pub fn newest(adapter: &Adapter) -> Result<Standing> {
     let served = serve(adapter, HeadKind::Auto)?;
-    Ok(Standing { judgement: served.answers.judgement(None), served, generation: adapter.generation(), verdict: None })
+    Ok(Standing {
+        judgement: served.answers.judgement(None),
+        served,
+        generation: adapter.generation(),
+        verdict: None,
+        tried: adapter.generation(),
+    })
 }
 
 /// Tries the head of what was learned, and writes what serves and what `monitor` knows with a checkpoint, where that is new.
@@ -73,21 +87,26 @@ pub fn newest(adapter: &Adapter) -> Result<Standing> {
 /// As [`stand`] and [`Adapter::checkpoint`]. An adapter without room for them serves all the same: a line in the log says so.
 pub fn settle(adapter: &mut Adapter, monitor: &Monitor) -> Result<Standing> {
     let monitor = monitor.encode()?;
-    if adapter.kept_monitor()?.as_ref() == Some(&monitor)
-        && let Some(kept) = kept(adapter)?.filter(|kept| kept.generation == adapter.generation())
-    {
-        return Ok(kept);
+    let is_known = adapter.kept_monitor()?.as_ref() == Some(&monitor);
+    if is_known && kept(adapter)?.is_some_and(|kept| kept.tried == adapter.generation()) {
+        return stand(adapter);
     }
     adapter.fresh_generation()?;
     let standing = stand(adapter)?;
-    standing.write(adapter, monitor)?;
+    match standing.write(adapter, monitor) {
+        Err(e) if e.kind() == ErrorKind::Limit => {
+            log::warn!("{e}");
+            adapter.checkpoint()?;
+        }
+        done => done?,
+    }
     Ok(standing)
 }
 
 /// Lets the head of all rows serve although the guard refused it.
 ///
 /// # Errors
-/// As [`settle`].
+/// As [`settle`], and `Limit` when there is no room to keep it.
 pub fn accept(adapter: &mut Adapter) -> Result<Standing> {
     adapter.fresh_generation()?;
     let standing = newest(adapter)?;
@@ -103,15 +122,18 @@ impl Standing {
     }
 
     fn write(&self, adapter: &mut Adapter, monitor: Vec<u8>) -> Result<()> {
-        match adapter.keep_head(self.encode()?).and_then(|()| adapter.keep_monitor(monitor)) {
-            Err(e) if e.kind() == ErrorKind::Limit => log::warn!("{e}"),
-            done => done?,
-        }
+        adapter.keep_monitor(monitor)?;
+        adapter.keep_head(self.encode()?)?;
         adapter.checkpoint()
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
-        let kept = Kept { generation: self.generation, served: Cow::Borrowed(&self.served), judgement: Cow::Borrowed(&self.judgement) };
+        let kept = Kept {
+            generation: self.generation,
+            tried: self.tried,
+            served: Cow::Borrowed(&self.served),
+            judgement: Cow::Borrowed(&self.judgement),
+        };
         let body = postcard::to_stdvec(&kept).map_err(|e| Error::new(ErrorKind::Limit, "the head cannot be encoded").because(e))?;
         Ok([vec![VERSION], body].concat())
     }
@@ -132,5 +154,5 @@ fn decode(bytes: &[u8], dim: usize) -> Option<Standing> {
     let kept: Kept<'_> = postcard::from_bytes(rest).ok().filter(|_| *version == VERSION)?;
     let (served, judgement) = (kept.served.into_owned(), kept.judgement.into_owned());
     (served.validate(dim).and_then(|()| judgement.validate())).ok()?;
-    Some(Standing { served, generation: kept.generation, verdict: None, judgement })
+    Some(Standing { served, generation: kept.generation, verdict: None, judgement, tried: kept.tried })
 }

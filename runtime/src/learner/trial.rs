@@ -3,7 +3,7 @@
 //!
 //! Three things are compared, over rows whose label is the same: accuracy among the classes that were known when the row was first
 //! judged (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
-//! accuracy lie apart, and how many background windows pass for known. The first answer stands, and not that of the head before: else
+//! accuracy lie apart, and how many background windows pass for known (which what tells them apart was fitted on, then as now). The first answer stands, and not that of the head before: else
 //! many small losses, each within the limit, would add up unseen.
 //!
 //! Rows of a recording stand for each other, so the unit of chance is the recording: with `d_r` the loss over the rows of recording r,
@@ -20,6 +20,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Standard deviations from which a loss is more than chance: one in a hundred.
 pub const SIGMAS: f64 = 2.33;
+/// Most rows whose first answers are kept.
+pub const ROWS_MAX: usize = 3000;
 /// Loss of accuracy that is let pass.
 pub const ACCURACY_LIMIT: f64 = 0.02;
 /// More of a gap between confidence and accuracy that is let pass.
@@ -92,10 +94,20 @@ impl Answers {
             }
         });
         let known = |id: &u64| before.and_then(|b| b.background.get(id));
+        let mut rows: Vec<First> = rows.collect();
+        let judging: BTreeSet<u64> = rows.iter().map(|first| first.row.id).collect();
+        // Other rows judge by and by: the first answers to those that may judge again stay, the newest rows first where there are too many.
+        let others = first.iter().rev().filter(|(id, _)| !judging.contains(id));
+        let others = others.filter_map(|(_, (class, first))| {
+            let label = self.classes.binary_search(class).ok()? as u32;
+            Some(First { row: Answered { label, ..first.row }, ..**first })
+        });
+        rows.truncate(ROWS_MAX);
+        rows.extend(others.take(ROWS_MAX - rows.len()));
         Judgement {
             heads: head,
             classes: self.classes.iter().map(|c| (c.clone(), since(c))).collect(),
-            rows: rows.collect(),
+            rows,
             background: self.background.iter().map(|(id, p)| (*id, *known(id).unwrap_or(p))).collect(),
         }
     }
@@ -208,13 +220,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Compares the answers of a new head with the first ones; none when they know a class that the new head does not, which a person took
-/// away.
-pub fn compare(first: &Judgement, tried: &Answers) -> Option<Verdict> {
+/// Compares the answers of a new head with the first ones. Classes that the new head does not know a person took away: what was said
+/// of their rows does not count.
+pub fn compare(first: &Judgement, tried: &Answers) -> Verdict {
     let old: Vec<ClassName> = first.classes.iter().map(|(c, _)| c.clone()).collect();
-    if !old.iter().all(|c| tried.classes.binary_search(c).is_ok()) {
-        return None;
-    }
     let since: Vec<Option<u32>> = tried.classes.iter().map(|c| first.since(c)).collect();
     let mut asked: BTreeMap<u32, Vec<bool>> = BTreeMap::new();
     let before = first.by_id();
@@ -240,8 +249,10 @@ pub fn compare(first: &Judgement, tried: &Answers) -> Option<Verdict> {
         by_recording
     };
     let known = |p: f32| f64::from(u8::from(p <= 0.5));
+    // A head that cannot tell unknown windows lets all background pass.
+    let after = |id: &u64| if tried.background.is_empty() { Some(&0.0) } else { tried.background.get(id) };
     let background: Vec<(f64, f64)> =
-        first.background.iter().filter_map(|(id, before)| Some((known(*before), known(*tried.background.get(id)?)))).collect();
+        first.background.iter().filter_map(|(id, before)| Some((known(*before), known(*after(id)?)))).collect();
     let share = |sum: f64| if background.is_empty() { 0.0 } else { sum / background.len() as f64 };
     let false_alarms = Compared { before: share(background.iter().map(|b| b.0).sum()), after: share(background.iter().map(|b| b.1).sum()) };
 
@@ -255,7 +266,7 @@ pub fn compare(first: &Judgement, tried: &Answers) -> Option<Verdict> {
     if stands_out(background.iter().map(|(before, after)| share(after - before)), FALSE_ALARM_LIMIT) {
         worse.push(Worse::FalseAlarms);
     }
-    Some(Verdict {
+    Verdict {
         rows: both.len(),
         recordings: both.iter().map(|(row, ..)| row.recording).collect::<BTreeSet<_>>().len(),
         background_rows: background.len(),
@@ -264,7 +275,7 @@ pub fn compare(first: &Judgement, tried: &Answers) -> Option<Verdict> {
         false_alarms,
         renamed: tried.renamed(&old),
         worse,
-    })
+    }
 }
 
 /// Whether the losses together are above `limit`, and more than chance.

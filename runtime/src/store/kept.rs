@@ -7,7 +7,7 @@ use super::adapter::Adapter;
 use super::frame::Kind;
 use super::header::{Creation, Header};
 use super::record::{Batch, Draft};
-use super::state::{HeadRole, Part};
+use super::state::{HeadRole, Part, Root};
 use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
 
@@ -104,6 +104,12 @@ impl Adapter {
         self.fresh_generation()?;
         self.kept.insert(part, bytes);
         Ok(())
+    }
+
+    /// What the state of `root` had kept.
+    pub(super) fn kept_by(&self, root: &Root) -> Result<Kept> {
+        let parts = [Part::Head(HeadRole::Accepted), Part::Monitor].into_iter().filter_map(|part| Some((part, root.extent(part)?)));
+        parts.map(|(part, extent)| Ok((part, self.state.read(extent)?))).collect()
     }
 
     /// All of it, for another set of files of this adapter.

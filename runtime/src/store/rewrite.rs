@@ -150,7 +150,7 @@ impl Adapter {
         let horizon = self.contents.next_row.saturating_sub(u64::from(self.header.creation.undo_rows)).max(root.next_row);
         let taken_back = older.held.taken_back().iter().copied().chain(horizon..self.contents.next_row).collect();
         let anew = Anew { creation, statistics, origins, sources, taken_back, ..self.as_it_is() };
-        let next = self.anew(anew, Kept::new(), |sink| {
+        let next = self.anew(anew, self.kept_by(&root)?, |sink| {
             for chunk in &listed {
                 let mut first = 0;
                 let entries = older.held.rows_of(chunk.sequence);

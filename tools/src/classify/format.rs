@@ -77,8 +77,10 @@ pub struct Made {
     pub max_unknown: f32,
     /// When.
     pub at: Moment,
-    /// Generation of the adapter.
+    /// Generation of the adapter whose head it is.
     pub generation: u64,
+    /// Why that of the newest does not serve, if so.
+    pub refusal: Option<String>,
 }
 
 /// Consecutive windows of one class.
@@ -164,6 +166,9 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
         text.push('\n');
         anyhow::Ok(())
     };
+    if let Some(text) = &made.refusal {
+        tell(What::Notice { level: Level::Warning, source: "adapter".into(), text: text.clone() })?;
+    }
     for h in heard {
         for s in stretches(h, made) {
             let (source, class) = (h.file.clone(), s.class.to_owned());
@@ -245,7 +250,7 @@ mod tests {
     use super::*;
 
     fn made(min_probability: f32) -> Made {
-        Made { min_probability, max_unknown: 0.5, at: Moment::UNKNOWN, generation: 7 }
+        Made { min_probability, max_unknown: 0.5, at: Moment::UNKNOWN, generation: 7, refusal: None }
     }
 
     fn heard() -> Heard {

@@ -15,7 +15,7 @@ use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress, silence_peak};
-use crate::opened::{open, serving};
+use crate::opened::{open, refusal, serving};
 use crate::output::print;
 use crate::sounds::sounds_in;
 use format::{Format, Heard, Made, Present, Window};
@@ -96,9 +96,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let adapter = open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     let quantiser = adapter.quantiser()?;
-    let served = match args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default() {
-        HeadKind::Auto => serving(&adapter)?,
-        kind => learner::serve(&adapter, kind)?,
+    let (served, generation, refusal) = match args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default() {
+        HeadKind::Auto => {
+            let standing = serving(&adapter)?;
+            let refused = standing.verdict.as_ref().filter(|v| !v.accepts());
+            let refusal = refused.map(|verdict| refusal(adapter.folder(), standing.generation, verdict));
+            (standing.served, standing.generation, refusal)
+        }
+        kind => (learner::serve(&adapter, kind)?, adapter.generation(), None),
     };
     let Served { head, unknown, presence, doubtful, .. } = served;
     if !doubtful.is_empty() {
@@ -131,7 +136,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         min_probability: args.min_probability.or(config.classify.min_probability).unwrap_or(0.5),
         max_unknown: args.max_unknown.or(config.classify.max_unknown).unwrap_or(0.5),
         at: clock::now(),
-        generation: adapter.generation(),
+        generation,
+        refusal,
     };
     write(args, format, &heard, &made)?;
     match unusable.len() {

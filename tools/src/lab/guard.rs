@@ -216,7 +216,7 @@ fn stream(guarding: Guarding, data: &Data, split: &Split, latents: &Latents, chu
             continue;
         }
         let newest = serve(guard, &statistics, data, latents, &learned, None)?;
-        let verdict = serving.as_ref().filter(|_| guarding.tries).and_then(|(_, before)| trial::compare(before, &newest.answers));
+        let verdict = serving.as_ref().filter(|_| guarding.tries).map(|(_, before)| trial::compare(before, &newest.answers));
         tried += usize::from(verdict.is_some());
         if verdict.is_some_and(|v| !v.accepts()) {
             refused += 1;

@@ -124,6 +124,11 @@ impl Mixer<'_> {
         let mut draw = |from: usize| (rng.next_u64() % from.max(1) as u64) as usize;
         let quantiser = Quantiser::new(8, latents.scale().to_vec())?;
         let mut out = Vec::with_capacity(count);
+        if rows.iter().all(|row| self.data.y[*row] == self.data.y[rows[0]]) {
+            return Err(Error::new(ErrorKind::Input, "a fold has sounds of one class only, so that nothing can be mixed")
+                .at(format!("{}, fold {}", self.data.name, split.fold))
+                .cure("lower --folds, or add recordings"));
+        }
         while out.len() < count {
             let [a, b] = [rows[draw(rows.len())], rows[draw(rows.len())]];
             if self.data.y[a] == self.data.y[b] {

@@ -154,7 +154,7 @@ fn of_half(data: &Data, split: &Split, taught: &[usize], hidden: &[usize], numbe
             for (i, _) in order[..*n].iter().flatten() {
                 block.add(latents.steps(*i)?, &labels)?;
             }
-            let blocks = Blocks { latents: latents.block(&statistics)?, mixed: &block, background: None };
+            let blocks = Blocks { latents: latents.block(&statistics)?, mixed: &block, background: None, holds_several: false };
             let presence = mixed::solve(blocks, latents.scale(), &[], &[])?;
             let mut share =
                 |class: usize, with: Option<&Presence>| mean(of_class(class).map(|i| f64::from(u8::from(says(i, with) == Some(wrong)))));
