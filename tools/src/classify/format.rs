@@ -132,7 +132,9 @@ fn table(heard: &[Heard]) -> String {
             _ => h.file.clone(),
         };
         let mut ranked = h.ranked.iter();
-        let first = ranked.next().map_or_else(|| "(silence)".to_owned(), |(c, p)| format!("{c} {:.0} %", p * 100.0));
+        let sounds = h.windows.iter().any(|w| w.class.is_some());
+        let nothing = || if sounds { "(nothing known)" } else { "(silence)" }.to_owned();
+        let first = ranked.next().filter(|(_, p)| *p >= 0.005).map_or_else(nothing, |(c, p)| format!("{c} {:.0} %", p * 100.0));
         let others: Vec<String> = ranked.filter(|(_, p)| *p >= 0.01).map(|(c, p)| format!("{c} {:.0} %", p * 100.0)).collect();
         text += format!("{name:<width$}  {:>7.1} s  {first:<28} {}", h.seconds, others.join(", ")).trim_end();
         text += &h.unknown.filter(|p| *p > 0.5).map_or(String::new(), |p| format!("  [of no known class: {:.0} %]", p * 100.0));
@@ -356,8 +358,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_sounds_like_nothing_known_is_not_called_silent() {
+        let nothing = |ranked| Heard { ranked, ..heard() };
+        for ranked in [vec![], vec![("wren".into(), 0.004)]] {
+            let text = table(&[nothing(ranked)]);
+            assert!(text.contains("(nothing known)") && !text.contains("silence") && !text.contains("wren"), "{text}");
+        }
+        assert!(table(&[nothing(vec![("wren".into(), 0.006)])]).contains("wren 1 %"));
+    }
+
+    #[test]
     fn the_table_says_silence_and_shortens_long_names_from_the_left() {
-        let silent = Heard { ranked: vec![], file: format!("{}wren.wav", "x/".repeat(60)), ..heard() };
+        let silent = Heard { ranked: vec![], windows: vec![], file: format!("{}wren.wav", "x/".repeat(60)), ..heard() };
         let text = Format::Table.all(&[silent, heard()], &made(0.5)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with('…') && lines[0].contains("wren.wav") && lines[0].contains("(silence)"), "{text}");
