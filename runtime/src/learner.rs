@@ -7,7 +7,7 @@ pub mod mixed;
 pub mod standing;
 pub mod trial;
 
-pub use standing::{Standing, accept, newest, settle, stand};
+pub use standing::{Standing, accept, monitor, newest, settle, stand};
 pub use trial::{Answers, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -190,5 +190,24 @@ fn what_the_monitor_knows_comes_back_with_the_adapter() {
     learner::settle(&mut adapter, &monitor).unwrap();
     drop(adapter);
     let bytes = Adapter::open(&path, Access::Read).unwrap().kept_monitor().unwrap().unwrap();
-    assert_eq!(Monitor::decode(&bytes, DIM), Some(monitor));
+    assert_eq!(Monitor::decode(&bytes, DIM), Some(monitor.clone()));
+    let mut adapter = Adapter::open(&path, Access::Write).unwrap();
+    assert_eq!(learner::monitor(&adapter).unwrap(), Some(monitor));
+    adapter.keep_monitor(bytes[..bytes.len() / 2].to_vec()).unwrap();
+    assert_eq!(learner::monitor(&adapter).unwrap(), None);
+}
+
+#[test]
+fn going_back_to_where_a_head_was_refused_does_not_let_it_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut adapter = create(&folder.path().join("a"));
+    teach(&mut adapter, 0..60, |c| c);
+    let right = settle(&mut adapter);
+    teach(&mut adapter, 60..180, |c| [1, 0, 2][c]);
+    assert!(settle(&mut adapter).is_refused());
+    let refused = adapter.generation();
+    teach(&mut adapter, 180..183, |c| c);
+    adapter.roll_back(refused, 2).unwrap();
+    let back = learner::stand(&adapter).unwrap();
+    assert!(back.is_refused() && back.served.head == right.served.head, "{:?}", back.verdict);
 }

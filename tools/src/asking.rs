@@ -38,9 +38,13 @@ impl Asking {
     /// As [`learner::stand`].
     pub fn begin(adapter: &Adapter) -> Result<Asking> {
         let head = if learner::can_serve(adapter)? { Some(learner::stand(adapter)?.served.head) } else { None };
-        let kept = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim()));
         let scores = vec![0.0; head.as_ref().map_or(0, |h| h.classes.len())];
-        Ok(Asking { head, monitor: kept.map_or_else(|| Monitor::new(adapter.dim()), Ok)?, x: vec![0.0; adapter.dim()], scores })
+        Ok(Asking {
+            head,
+            monitor: learner::monitor(adapter)?.map_or_else(|| Monitor::new(adapter.dim()), Ok)?,
+            x: vec![0.0; adapter.dim()],
+            scores,
+        })
     }
 
     /// Asks the windows of one sound but the first `learned` that are not silent, and counts the answers in `asked`.

@@ -122,8 +122,12 @@ impl Standing {
     }
 
     fn write(&self, adapter: &mut Adapter, monitor: Vec<u8>) -> Result<()> {
-        adapter.keep_monitor(monitor)?;
         adapter.keep_head(self.encode()?)?;
+        // What was answered is told, and decides nothing: for want of room it must not cost the head.
+        match adapter.keep_monitor(monitor) {
+            Err(e) if e.kind() == ErrorKind::Limit => log::warn!("{e}"),
+            done => done?,
+        }
         adapter.checkpoint()
     }
 
@@ -137,6 +141,19 @@ impl Standing {
         let body = postcard::to_stdvec(&kept).map_err(|e| Error::new(ErrorKind::Limit, "the head cannot be encoded").because(e))?;
         Ok([vec![VERSION], body].concat())
     }
+}
+
+/// What the monitor of `adapter` knows; none before the first. One that cannot be made out is passed over, with a line in the log.
+///
+/// # Errors
+/// Those of reading it.
+pub fn monitor(adapter: &Adapter) -> Result<Option<Monitor>> {
+    let Some(bytes) = adapter.kept_monitor()? else { return Ok(None) };
+    let monitor = Monitor::decode(&bytes, adapter.dim());
+    if monitor.is_none() {
+        log::warn!("{}: what the monitor knew is of another version, it begins anew", adapter.folder().display());
+    }
+    Ok(monitor)
 }
 
 fn kept(adapter: &Adapter) -> Result<Option<Standing>> {

@@ -3,8 +3,8 @@
 //!
 //! Three things are compared, over rows whose label is the same: accuracy among the classes that were known when the row was first
 //! judged (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
-//! accuracy lie apart, and how many background windows pass for known (which what tells them apart was fitted on, then as now). The first answer stands, and not that of the head before: else
-//! many small losses, each within the limit, would add up unseen.
+//! accuracy lie apart, and how many background windows pass for known (which what tells them apart was fitted on, then as now). The first
+//! answer stands, and not that of the head before: else many small losses, each within the limit, would add up unseen.
 //!
 //! Rows of a recording stand for each other, so the unit of chance is the recording: with `d_r` the loss over the rows of recording r,
 //! each class weighing the same, a loss stands out when `sum d_r > SIGMAS sqrt(sum d_r^2)` (a sign test with weights; Fisher 1935's

@@ -9,7 +9,7 @@ use wheatear::head::{LinearHead, Moments, Presence};
 use wheatear::learn::{BlockKind, ClassName};
 use wheatear::learner::{self, Doubtful, Standing, Verdict};
 use wheatear::monitor::prequential::Learned;
-use wheatear::monitor::{Fall, Falling, Monitor, Report};
+use wheatear::monitor::{Fall, Falling, Report};
 use wheatear::store::Adapter;
 
 use crate::opened::reading;
@@ -81,7 +81,7 @@ fn classes_of(presence: &Option<Presence>, of: impl Fn(&Presence) -> &Option<Lin
 }
 
 fn monitored(adapter: &Adapter) -> Result<Option<Monitored>> {
-    let Some(monitor) = adapter.kept_monitor()?.and_then(|bytes| Monitor::decode(&bytes, adapter.dim())) else { return Ok(None) };
+    let Some(monitor) = learner::monitor(adapter)? else { return Ok(None) };
     let moments = adapter.block(BlockKind::Latents)?.map(|b| Moments::new(&b, &adapter.header().creation.scale)).transpose()?;
     let learned = moments.as_ref().map(|m| (m.mean_of_all(), m.spread()));
     let learned = learned.as_ref().map(|(mean, spread)| Learned { mean, spread: *spread });
