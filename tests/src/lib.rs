@@ -1,4 +1,5 @@
-//! What the tests of the whole workspace share: the functions that take any bytes and must never panic ([`fuzz`]). The
-//! tests themselves lie in tests/ beside this folder.
+//! What the tests of the whole workspace share: the functions that take any bytes and must never panic ([`fuzz`]), and a
+//! microphone without hardware ([`sound_server`]). The tests themselves lie in tests/ beside this folder.
 
 pub mod fuzz;
+pub mod sound_server;

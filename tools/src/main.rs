@@ -7,6 +7,7 @@ mod asking;
 mod classify;
 mod clock;
 mod compact;
+mod devices;
 mod dump;
 mod embed;
 mod export;
@@ -20,12 +21,14 @@ mod opened;
 mod output;
 mod portable;
 mod rebase;
+mod record;
 mod recording;
 mod relabel;
 mod repair;
 mod rollback;
 mod sounds;
 mod tally;
+mod tape;
 mod teach;
 mod undo;
 mod verify;
@@ -60,6 +63,8 @@ enum Command {
     Load(load::Args),
     Repair(repair::Args),
     Rebase(Box<rebase::Args>),
+    Devices(devices::Args),
+    Record(record::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
     Completions {
@@ -88,6 +93,8 @@ fn main() -> std::process::ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Repair(args) => repair::run(&args),
         Command::Rebase(args) => rebase::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

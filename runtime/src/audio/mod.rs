@@ -1,5 +1,7 @@
-//! Sound in: decoding of files to mono samples, and streaming resampling to the backbone's rate.
+//! Sound in: decoding of files and capture from microphones to mono samples, and streaming resampling to the backbone's rate.
 
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod decode;
 pub mod resample;
 

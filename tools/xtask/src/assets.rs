@@ -55,6 +55,9 @@ pub struct SystemPackage {
     pub name: String,
     pub why: String,
     pub probe: Vec<String>,
+    /// Whether only tests need it.
+    #[serde(default)]
+    pub tests: bool,
 }
 
 /// A program that `cargo install` builds.
@@ -170,6 +173,14 @@ mod tests {
         for arch in ["x86_64", "aarch64"] {
             assert!(pins.package.iter().any(|p| p.name == "onnxruntime" && p.arch.as_deref() == Some(arch)), "{arch}");
         }
+    }
+
+    #[test]
+    fn who_only_builds_needs_no_sound_server() {
+        let pins = Pins::load().unwrap();
+        let needed = |tests: bool| pins.system.iter().filter(|p| !p.tests || tests).map(|p| p.name.as_str()).collect::<Vec<_>>();
+        assert!(needed(false).contains(&"libasound2-dev") && !needed(false).iter().any(|name| name.contains("pulse")));
+        assert!(needed(true).contains(&"pulseaudio"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::assets::{Pins, Places};
 use crate::debian;
+use crate::fetch::ensure_system;
 use crate::process::{loud, said, succeeds, typed};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use std::process::{Command, Stdio};
 /// The target of every 64-bit ARM board with a GNU system.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// What a person installs who has rustup and its servers.
-const RUSTUP_WAY: &str = "rustup target add aarch64-unknown-linux-gnu, and the system's gcc-aarch64-linux-gnu and qemu-user 10 or newer";
+const RUSTUP_WAY: &str = "rustup target add aarch64-unknown-linux-gnu, and the system's gcc-aarch64-linux-gnu, libasound2-dev:arm64 and \
+    qemu-user 10 or newer";
+/// Where Debian and its kin keep what pkg-config knows of the target's libraries.
+const SYSTEM_PKG_CONFIG: &str = "/usr/lib/aarch64-linux-gnu/pkgconfig";
 
 /// Builds for the target; with `args`, as `cargo build` understands them, else library and tools as for release.
 pub fn build(args: &[String]) -> Result<()> {
@@ -36,8 +40,16 @@ pub fn build(args: &[String]) -> Result<()> {
 pub fn emulate(args: &[String]) -> Result<bool> {
     let (places, toolchain) = prepare()?;
     let mut cargo = toolchain.cargo(&places, "test");
-    // Optimised dependencies take longer to build than they save here.
-    cargo.args(["--config", "profile.dev.package.\"*\".opt-level=0", "--locked", "--package", "wheatear", "--lib"]);
+    // Optimised dependencies take longer to build than they save here. An emulator has no microphone.
+    cargo.args([
+        "--config",
+        "profile.dev.package.\"*\".opt-level=0",
+        "--locked",
+        "--package",
+        "wheatear",
+        "--no-default-features",
+        "--lib",
+    ]);
     if args.is_empty() {
         cargo.arg("kernel::");
     }
@@ -54,13 +66,14 @@ enum Toolchain {
 }
 
 fn prepare() -> Result<(Places, Toolchain)> {
-    let places = Places::find()?;
+    let (places, pins) = (Places::find()?, Pins::load()?);
     ensure!(std::env::consts::ARCH != "aarch64", "this machine is aarch64 itself: cargo build and cargo test do it");
+    pins.system.iter().filter(|p| p.name == "pkg-config").try_for_each(|p| ensure_system(p, false))?;
     let toolchain = match rustup_lacks() {
         None => Toolchain::Rustup,
         Some(lacks) => {
             eprintln!("without rustup's way ({lacks}): a private root under target/cross");
-            let made = debian::root(&places, &Pins::load()?.cross);
+            let made = debian::root(&places, &pins.cross);
             Toolchain::Private(made.with_context(|| format!("no compiler for {TARGET}; the other way is {RUSTUP_WAY}"))?)
         }
     };
@@ -79,7 +92,8 @@ fn rustup_lacks() -> Option<String> {
         return Some(format!("rustup has no {TARGET}"));
     }
     let missing = ["aarch64-linux-gnu-gcc", "qemu-aarch64"].into_iter().find(|p| !succeeds(Command::new(p).arg("--version")));
-    missing.map(|program| format!("there is no {program}"))
+    let alsa = Path::new(SYSTEM_PKG_CONFIG).join("alsa.pc");
+    missing.map(|program| format!("there is no {program}")).or_else(|| (!alsa.exists()).then(|| format!("there is no {}", alsa.display())))
 }
 
 impl Toolchain {
@@ -105,7 +119,10 @@ impl Toolchain {
         let variable = |what: &str| format!("CARGO_TARGET_{}_{what}", TARGET.to_uppercase().replace('-', "_"));
         match self {
             // Where Debian's and Ubuntu's packages for cross-building have the system's libraries.
-            Toolchain::Rustup => cargo.env(variable("RUNNER"), "qemu-aarch64 -L /usr/aarch64-linux-gnu"),
+            Toolchain::Rustup => {
+                cargo.env(variable("RUNNER"), "qemu-aarch64 -L /usr/aarch64-linux-gnu");
+                cargo.env("PKG_CONFIG_ALLOW_CROSS", "1").env("PKG_CONFIG_LIBDIR", SYSTEM_PKG_CONFIG)
+            }
             Toolchain::Private(bin) => {
                 let of_target = |what: &str| format!("{what}_{}", TARGET.replace('-', "_"));
                 // Relative to the root: cargo would split a path at its spaces.
@@ -145,6 +162,7 @@ mod tests {
     fn rustups_compiler_is_left_to_cargo() {
         let places = Places { root: "/a root".into(), assets: "/a root/target/assets".into() };
         let cargo = Toolchain::Rustup.cargo(&places, "build");
+        assert!(cargo.get_envs().any(|(key, value)| key == "PKG_CONFIG_LIBDIR" && value == Some(SYSTEM_PKG_CONFIG.as_ref())));
         assert!(!cargo.get_envs().any(|(key, _)| key == "RUSTC" || key.to_string_lossy().ends_with("_LINKER")));
         assert_eq!(Toolchain::Rustup.build_folder(&places), Path::new("/a root/target"));
     }

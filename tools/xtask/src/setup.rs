@@ -2,7 +2,7 @@
 
 use crate::assets::{Package, Pins, Places, sha256_file};
 use crate::cache::{Cache, Found};
-use crate::fetch::{ensure_system, fetch};
+use crate::fetch::{ensure_system, fetch, is_installed};
 use crate::process::quiet;
 use crate::sounds;
 use crate::step::{Progress, Steps, lock, make_folder};
@@ -15,6 +15,8 @@ use std::process::Command;
 /// Steps of the set-up and what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Goal {
+    /// What building needs of the system, and nothing else.
+    Build,
     /// What the demo needs: one backbone, the 20 instruments.
     Demo,
     /// What the tests need: every backbone and sound.
@@ -40,14 +42,13 @@ pub fn run(goal: Goal, offline: bool) -> Result<Places> {
     lock(&places.assets)?;
     let models = if goal == Goal::Demo { &MODELS[..1] } else { &MODELS[..] };
     let more_sounds = if goal == Goal::Demo { 0 } else { 2 };
-    let mut setup = Setup {
-        cache: Cache::open(places.downloads(), offline)?,
-        steps: Steps::new(&places.assets, 4 + models.len() + more_sounds),
-        places,
-        pins,
-        offline,
-    };
-    setup.system()?;
+    let steps = if goal == Goal::Build { 1 } else { 4 + models.len() + more_sounds };
+    let mut setup =
+        Setup { cache: Cache::open(places.downloads(), offline)?, steps: Steps::new(&places.assets, steps), places, pins, offline };
+    setup.system(goal)?;
+    if goal == Goal::Build {
+        return Ok(setup.places);
+    }
     setup.venv()?;
     setup.onnxruntime()?;
     setup.instruments()?;
@@ -70,18 +71,16 @@ struct Setup {
 }
 
 impl Setup {
-    fn system(&mut self) -> Result<()> {
-        let probes = format!("{:?}", self.pins.system);
-        self.steps.run("programs of the system", &[probes.as_bytes()], |progress| {
-            let mut installed = Vec::new();
-            for package in &self.pins.system {
-                progress.note(&format!("looking for {}", package.name));
-                if ensure_system(package, self.offline)? {
-                    installed.push(package.name.as_str());
-                }
+    /// The system's packages. They are looked for each time: the machine may be another one than that of the assets.
+    fn system(&mut self, goal: Goal) -> Result<()> {
+        let needed = self.pins.system.iter().filter(|p| !p.tests || matches!(goal, Goal::Test | Goal::All));
+        let missing: Vec<_> = needed.filter(|p| !is_installed(p)).collect();
+        self.steps.mend("programs of the system", !missing.is_empty(), |progress| {
+            for package in &missing {
+                progress.note(&format!("installing {}", package.name));
+                ensure_system(package, self.offline)?;
             }
-            let remark = if installed.is_empty() { "all there".to_string() } else { format!("installed {}", installed.join(", ")) };
-            Ok((Vec::new(), remark))
+            Ok(format!("installed {}", missing.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")))
         })
     }
 

@@ -43,14 +43,7 @@ impl Steps {
         if self.holds(&file, &key) {
             return Ok(());
         }
-        let progress = Progress::start(format!("[{}/{}] {name}", self.done, self.total));
-        let (made, remark) = match make(&progress) {
-            Ok(made) => made,
-            Err(e) => {
-                progress.failed();
-                return Err(e.context(format!("set-up step {} of {}: {name}", self.done, self.total)));
-            }
-        };
+        let (progress, (made, remark)) = self.show(name, make)?;
         let mut outputs = Vec::new();
         for path in &made {
             list_files(path, &mut |file, len| outputs.push((relative(&self.assets, file), len)))?;
@@ -59,6 +52,28 @@ impl Steps {
         write_atomically(&file, &serde_json::to_vec_pretty(&Stamp { key, outputs })?)?;
         progress.finished(&remark);
         Ok(())
+    }
+
+    /// Runs `mend`, which returns a remark, where `is_needed`. No stamp is kept: for what lies outside the assets, and may be
+    /// gone though they are still there.
+    pub fn mend(&mut self, name: &str, is_needed: bool, mend: impl FnOnce(&Progress) -> Result<String>) -> Result<()> {
+        self.done += 1;
+        if is_needed {
+            let (progress, remark) = self.show(name, mend)?;
+            progress.finished(&remark);
+        }
+        Ok(())
+    }
+
+    fn show<T>(&self, name: &str, make: impl FnOnce(&Progress) -> Result<T>) -> Result<(Progress, T)> {
+        let progress = Progress::start(format!("[{}/{}] {name}", self.done, self.total));
+        match make(&progress) {
+            Ok(made) => Ok((progress, made)),
+            Err(e) => {
+                progress.failed();
+                Err(e.context(format!("set-up step {} of {}: {name}", self.done, self.total)))
+            }
+        }
     }
 
     fn holds(&self, file: &Path, key: &str) -> bool {
@@ -204,6 +219,21 @@ mod tests {
         fs::remove_file(dir.path().join("thing")).unwrap();
         run(dir.path(), b"pin 2", &runs);
         assert_eq!(runs.get(), 4, "a missing output");
+    }
+
+    #[test]
+    fn what_lies_outside_the_assets_is_mended_whenever_it_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Cell::new(0);
+        let mut steps = Steps::new(dir.path(), 3);
+        for is_needed in [true, false, true] {
+            let mend = |_: &Progress| {
+                runs.set(runs.get() + 1);
+                Ok("mended".into())
+            };
+            steps.mend("a thing", is_needed, mend).unwrap();
+        }
+        assert_eq!((runs.get(), steps.done), (2, 3));
     }
 
     #[test]

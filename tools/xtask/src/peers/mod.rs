@@ -57,7 +57,8 @@ const SAME_ACCURACY: f64 = 0.005;
 /// # Errors
 /// Where our own program fails, an input cannot be used, or the splits are not read alike.
 pub fn run(args: &Args) -> Result<()> {
-    let places = if args.own.iter().any(|o| o.needs_sounds()) { setup::run(Goal::Test, args.offline)? } else { Places::find()? };
+    let goal = if args.own.iter().any(|o| o.needs_sounds()) { Goal::Test } else { Goal::Build };
+    let places = setup::run(goal, args.offline)?;
     let work = places.root.join("target/peers");
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "-p", "wheatear-tools"]).current_dir(&places.root);

@@ -1,0 +1,519 @@
+//! A microphone that stays open: a thread of its own opens the device, watches that sound comes, and opens it again after
+//! every loss (unplugged, sound server gone, another format, no sound for two seconds), until it is stopped.
+//!
+//! What happens is told as [`CaptureEvent`]s and counted. Limits: losses within the device (xruns) are told but not how much
+//! was lost; a rate is believed as the sound system says it; where the sound system itself panics for want of threads or
+//! pipes, capture ends without [`CaptureEvent::Stopped`]; a device that hangs while it is closed holds
+//! [`stop`](Microphone::stop) up.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use cpal::traits::{DeviceTrait, StreamTrait};
+use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig};
+use serde::{Deserialize, Serialize};
+
+use super::convert::{Channel, Interleaved};
+use super::devices::{self, CAPTURE_RATES_HZ, Input, InputFormat, Opening, refused};
+use super::retry::{Backoff, Flow, StallWatch};
+use super::ring::{Counters, MAX_BLOCK_FRAMES, Reader, Writer, ring};
+use crate::{Error, ErrorKind, Result};
+
+/// Frames that a ring may hold.
+pub const RING_FRAMES: std::ops::RangeInclusive<usize> = 2 * MAX_BLOCK_FRAMES..=1 << 26;
+/// Events that wait to be read; further ones are dropped and counted.
+pub const WAITING_EVENTS: usize = 64;
+/// Headers are made for callbacks of at least this many frames on average.
+const MEAN_BLOCK_FRAMES: usize = 64;
+/// How often the thread looks after the stream.
+const LOOK: Duration = Duration::from_millis(50);
+/// Losses are told at most this often, summed up.
+const TELL_EVERY_MS: u64 = 1000;
+/// How long a closed stream may take to give the ring back.
+const HOMECOMING: Duration = Duration::from_secs(5);
+
+/// What is to be captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MicrophoneSettings {
+    /// Id, name or a part of the name, as [`devices::choose`] takes it; the default microphone when none is given.
+    pub device: Option<String>,
+    /// Rate to ask for in hertz, 8000 to 384000; the device's own where it is left out or the device has no such rate.
+    pub rate_hz: Option<u32>,
+    /// Which channel is heard.
+    pub channel: Channel,
+    /// Frames that may wait for the reader ([`RING_FRAMES`]); what comes on top is lost and counted. 4 bytes each.
+    pub ring_frames: usize,
+}
+
+impl Default for MicrophoneSettings {
+    /// The default microphone at its own rate, all channels, ten seconds at 48 kHz.
+    fn default() -> Self {
+        MicrophoneSettings { device: None, rate_hz: None, channel: Channel::Mean, ring_frames: 480_000 }
+    }
+}
+
+/// What happened to a microphone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum CaptureEvent {
+    /// Sound comes, for the first time or again.
+    Opened {
+        /// Name of the device.
+        device: String,
+        /// Its id.
+        id: String,
+        /// Format of its samples.
+        format: String,
+        /// Number of its channels.
+        channels: u16,
+        /// Its rate in hertz.
+        rate_hz: u32,
+        /// The rate that was asked for; where it is another, the device has no such rate.
+        asked_rate_hz: Option<u32>,
+        /// Number of this opening, as in [`BlockHeader`](super::BlockHeader).
+        stream: u32,
+    },
+    /// No sound comes any more, or it could not be opened; it is tried again by itself.
+    Lost {
+        /// What happened and what may mend it.
+        why: String,
+        /// When it is tried again, in milliseconds from now.
+        retry_in_ms: u64,
+    },
+    /// The device lost sound by itself since this was last told; it does not say how much.
+    Xrun {
+        /// How often.
+        times: u32,
+    },
+    /// The reader was too slow: frames were dropped since this was last told.
+    Overrun {
+        /// How many.
+        frames: u64,
+    },
+    /// Samples that were no numbers came since this was last told; they were made 0.
+    NotNumbers {
+        /// How many.
+        samples: u64,
+    },
+    /// It was stopped; nothing more comes.
+    Stopped,
+}
+
+/// What a microphone has counted since it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CaptureCounts {
+    /// Frames that the device gave.
+    pub captured_frames: u64,
+    /// Frames of these that were dropped because the reader was too slow.
+    pub lost_frames: u64,
+    /// Samples that were no numbers and were made 0.
+    pub not_numbers: u64,
+    /// Times that the device itself lost sound.
+    pub xruns: u32,
+    /// Times that it was opened again.
+    pub reopened: u32,
+    /// Events that nobody read in time.
+    pub dropped_events: u64,
+}
+
+/// What the callbacks, the thread and the owner share.
+#[derive(Debug, Default)]
+struct Shared {
+    counters: Arc<Counters>,
+    opened: AtomicU32,
+    dropped_events: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// A microphone that is being captured. Dropping it stops it.
+#[derive(Debug)]
+pub struct Microphone {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A started microphone with the ends that its owner reads.
+#[derive(Debug)]
+pub struct Running {
+    /// Stops it and knows its counts.
+    pub microphone: Microphone,
+    /// Its sound.
+    pub reader: Reader,
+    /// What happens to it; the other end is gone when it has stopped.
+    pub events: Receiver<CaptureEvent>,
+}
+
+impl Microphone {
+    /// Begins to capture. It returns at once: whether sound comes, the first event says.
+    ///
+    /// # Errors
+    /// `Config` for a rate or a ring that is out of range, `Limit` when the system gives no thread. A device that is not
+    /// there is no error here, but a [`CaptureEvent::Lost`]: it may come.
+    pub fn start(settings: MicrophoneSettings) -> Result<Running> {
+        check(&settings)?;
+        let shared = Arc::new(Shared::default());
+        let (writer, reader) = ring(settings.ring_frames, settings.ring_frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
+        let (tell, events) = sync_channel(WAITING_EVENTS);
+        let (home, returned) = sync_channel(1);
+        // The only writer there is fits in: this cannot fail.
+        let _ = home.try_send(writer);
+        let mut supervisor = Supervisor {
+            settings,
+            shared: shared.clone(),
+            events: tell,
+            home,
+            returned,
+            stream: 0,
+            backoff: Backoff::new(),
+            told: Told::default(),
+            begun: Instant::now(),
+        };
+        let thread = std::thread::Builder::new().name("capture".into()).spawn(move || supervisor.run()).map_err(|e| {
+            let error = Error::new(ErrorKind::Limit, "cannot start the thread of a microphone");
+            error.found(e.to_string()).cure("raise the number of threads this user may have (ulimit -u), or end other programs").because(e)
+        })?;
+        Ok(Running { microphone: Microphone { shared, thread: Some(thread) }, reader, events })
+    }
+
+    /// What has been counted so far.
+    pub fn counts(&self) -> CaptureCounts {
+        let counters = &self.shared.counters;
+        // Lost before captured: what is lost meanwhile is not more than was captured.
+        let lost_frames = counters.lost.load(Relaxed);
+        CaptureCounts {
+            captured_frames: counters.captured.load(Relaxed),
+            lost_frames,
+            not_numbers: counters.not_numbers.load(Relaxed),
+            xruns: counters.xruns.load(Relaxed),
+            reopened: self.shared.opened.load(Relaxed).saturating_sub(1),
+            dropped_events: self.shared.dropped_events.load(Relaxed),
+        }
+    }
+
+    /// Closes the device and waits until that is done. What was captured before can still be read.
+    pub fn stop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A thread that panicked has said so, and has stopped too.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Microphone {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn check(settings: &MicrophoneSettings) -> Result<()> {
+    if let Some(rate) = settings.rate_hz.filter(|rate| !CAPTURE_RATES_HZ.contains(rate)) {
+        return Err(Error::new(ErrorKind::Config, "no microphone has such a rate")
+            .expected(format!("{} to {} Hz", CAPTURE_RATES_HZ.start(), CAPTURE_RATES_HZ.end()))
+            .found(format!("{rate} Hz"))
+            .cure("leave it out for the device's own rate"));
+    }
+    if !RING_FRAMES.contains(&settings.ring_frames) {
+        return Err(Error::new(ErrorKind::Config, "the ring of a microphone cannot be that long")
+            .expected(format!("{} to {} frames", RING_FRAMES.start(), RING_FRAMES.end()))
+            .found(settings.ring_frames)
+            .cure("ten seconds are 480000 frames at 48 kHz"));
+    }
+    Ok(())
+}
+
+/// The writer while a stream has it; it goes home when the stream's callback is dropped.
+struct Lent {
+    writer: Option<Writer>,
+    home: SyncSender<Writer>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // There is room for the one writer; without a supervisor nobody needs it any more.
+            let _ = self.home.try_send(writer);
+        }
+    }
+}
+
+/// An open stream.
+struct Open {
+    // The stream is dropped, and with it its callbacks, when this is.
+    _stream: cpal::Stream,
+    failed: Arc<OnceLock<cpal::Error>>,
+    input: Input,
+    opening: Opening,
+}
+
+/// What was counted when it was last told.
+#[derive(Default)]
+struct Told {
+    at_ms: u64,
+    lost: u64,
+    xruns: u32,
+    not_numbers: u64,
+}
+
+/// The thread that keeps the device open.
+struct Supervisor {
+    settings: MicrophoneSettings,
+    shared: Arc<Shared>,
+    events: SyncSender<CaptureEvent>,
+    home: SyncSender<Writer>,
+    returned: Receiver<Writer>,
+    stream: u32,
+    backoff: Backoff,
+    told: Told,
+    begun: Instant,
+}
+
+impl Supervisor {
+    fn run(&mut self) {
+        while !self.is_stopped() {
+            let why = match self.open() {
+                // Closing the stream waits for its callback: it is done before anything is told of the loss.
+                Ok(open) => self.watch(&open),
+                Err(e) => Some(e),
+            };
+            let Some(why) = why else { break };
+            let retry_in_ms = self.backoff.lost(self.now_ms());
+            self.tell_losses(true);
+            self.tell(CaptureEvent::Lost { why: why.to_string(), retry_in_ms });
+            self.wait(Duration::from_millis(retry_in_ms));
+        }
+        self.tell_losses(true);
+        self.tell(CaptureEvent::Stopped);
+    }
+
+    fn open(&mut self) -> Result<Open> {
+        let (input, device) = devices::device(self.settings.device.as_deref())?;
+        let cannot = |e| refused("open the microphone", &format!("{} ({})", input.id, input.name), e);
+        let formats: Vec<InputFormat> = device.supported_input_configs().map_err(cannot)?.map(InputFormat::from).collect();
+        let opening = devices::opening(&formats, self.settings.channel, self.settings.rate_hz).map_err(|e| e.within(&input.id))?;
+        let writer = self.returned.recv_timeout(HOMECOMING).map_err(|_| {
+            let error = Error::new(ErrorKind::Busy, "the microphone is not closed yet").at(&input.id);
+            error.cure("nothing: it is tried again; if this stays, unplug it or restart the sound server")
+        })?;
+        self.stream = self.stream.saturating_add(1);
+        let lent = Lent { writer: Some(writer), home: self.home.clone() };
+        let failed = Arc::new(OnceLock::new());
+        let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size: BufferSize::Default };
+        let on_data = give(lent, self.stream, opening, self.settings.channel);
+        let on_error = note(self.shared.counters.clone(), failed.clone(), std::thread::current());
+        let stream = device.build_input_stream_raw(config, opening.samples, on_data, on_error, Some(POLL)).map_err(cannot)?;
+        stream.play().map_err(cannot)?;
+        Ok(Open { _stream: stream, failed, input, opening })
+    }
+
+    /// Looks after the stream until it is lost, and says why; nothing when it was stopped.
+    fn watch(&mut self, open: &Open) -> Option<Error> {
+        let mut stall = StallWatch::new(self.captured(), self.now_ms());
+        let mut announced = false;
+        loop {
+            std::thread::park_timeout(LOOK);
+            let flow = stall.look(self.captured(), self.now_ms());
+            if flow == Flow::Sounding && !announced {
+                announced = true;
+                self.announce(open);
+            }
+            if self.is_stopped() {
+                return None;
+            }
+            let at = format!("{} ({})", open.input.id, open.input.name);
+            if let Some(e) = open.failed.get() {
+                return Some(refused("go on capturing", &at, e.clone()));
+            }
+            if let Flow::Stalled(ms) = flow {
+                let error = Error::new(ErrorKind::Missing, "the microphone gives no sound any more").at(at);
+                let error = error.expected("frames all the time").found(format!("none for {:.1} s", ms as f64 / 1e3));
+                return Some(error.cure("plug it in again, or restart the sound server"));
+            }
+            self.tell_losses(false);
+        }
+    }
+
+    fn announce(&mut self, open: &Open) {
+        self.backoff.sounding(self.now_ms());
+        self.shared.opened.fetch_add(1, Relaxed);
+        self.tell(CaptureEvent::Opened {
+            device: open.input.name.clone(),
+            id: open.input.id.clone(),
+            format: open.opening.samples.to_string(),
+            channels: open.opening.channels,
+            rate_hz: open.opening.rate_hz,
+            asked_rate_hz: self.settings.rate_hz,
+            stream: self.stream,
+        });
+    }
+
+    /// Tells what was lost since it was last told; not too often unless `now`.
+    fn tell_losses(&mut self, now: bool) {
+        let at_ms = self.now_ms();
+        if !now && at_ms < self.told.at_ms + TELL_EVERY_MS {
+            return;
+        }
+        let counters = &self.shared.counters;
+        let (lost, xruns) = (counters.lost.load(Relaxed), counters.xruns.load(Relaxed));
+        let not_numbers = counters.not_numbers.load(Relaxed);
+        let before = std::mem::replace(&mut self.told, Told { at_ms, lost, xruns, not_numbers });
+        if lost > before.lost {
+            self.tell(CaptureEvent::Overrun { frames: lost - before.lost });
+        }
+        if xruns > before.xruns {
+            self.tell(CaptureEvent::Xrun { times: xruns - before.xruns });
+        }
+        if not_numbers > before.not_numbers {
+            self.tell(CaptureEvent::NotNumbers { samples: not_numbers - before.not_numbers });
+        }
+    }
+
+    fn tell(&self, event: CaptureEvent) {
+        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+            self.shared.dropped_events.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits so long, or until it is stopped.
+    fn wait(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.is_stopped() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    fn captured(&self) -> u64 {
+        self.shared.counters.captured.load(Relaxed)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.stop.load(Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+}
+
+/// How long the sound system's thread waits for sound before it looks whether the device is still there.
+const POLL: Duration = Duration::from_millis(500);
+
+/// The device's callback: converts into the ring, and nothing else.
+fn give(mut lent: Lent, stream: u32, opening: Opening, channel: Channel) -> impl FnMut(&Data, &InputCallbackInfo) + Send + 'static {
+    let channels = opening.channels;
+    move |data, info| {
+        let now_ns = since_boot_ns();
+        let (Some(writer), Some(samples)) = (&mut lent.writer, Interleaved::of(data)) else { return };
+        let times = info.timestamp();
+        // How long ago the first frame was captured: both times are on the stream's own clock.
+        let ago_ns = times.callback.saturating_duration_since(times.capture).as_nanos() as u64;
+        let frames = samples.len() / usize::from(channels.max(1));
+        writer.push(stream, opening.rate_hz, frames, now_ns.saturating_sub(ago_ns), |at, out| samples.mono(channels, channel, at, out));
+    }
+}
+
+/// The callback for errors: counts lost sound, and keeps the first error that ends the stream.
+fn note(counters: Arc<Counters>, failed: Arc<OnceLock<cpal::Error>>, supervisor: Thread) -> impl FnMut(cpal::Error) + Send + 'static {
+    move |e| match e.kind() {
+        cpal::ErrorKind::Xrun => {
+            counters.xruns.fetch_add(1, Relaxed);
+        }
+        // The stream goes on, on another device or without priority.
+        cpal::ErrorKind::DeviceChanged | cpal::ErrorKind::RealtimeDenied => {}
+        _ => {
+            if failed.set(e).is_ok() {
+                supervisor.unpark();
+            }
+        }
+    }
+}
+
+/// Nanoseconds since boot, sleep included.
+fn since_boot_ns() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    (t.tv_sec.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec.max(0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn settings() -> MicrophoneSettings {
+        MicrophoneSettings { device: Some("no microphone is called so".into()), ..MicrophoneSettings::default() }
+    }
+
+    #[test]
+    fn a_microphone_that_is_not_there_is_told_and_tried_again_until_it_is_stopped() {
+        let Running { mut microphone, mut reader, events } = Microphone::start(settings()).unwrap();
+        for wait in [250, 500] {
+            let CaptureEvent::Lost { why, retry_in_ms } = events.recv_timeout(LONG).unwrap() else { panic!("not lost") };
+            assert!(why.contains("no microphone is called so") && why.contains("wheatear devices"), "{why}");
+            assert_eq!(retry_in_ms, wait);
+        }
+        microphone.stop();
+        assert_eq!(events.iter().last(), Some(CaptureEvent::Stopped));
+        assert!(reader.has_ended() && reader.next(&mut Vec::new()).is_none());
+        assert_eq!(microphone.counts(), CaptureCounts::default());
+        microphone.stop();
+    }
+
+    #[test]
+    fn dropping_a_microphone_stops_it() {
+        let Running { microphone, events, .. } = Microphone::start(settings()).unwrap();
+        drop(microphone);
+        assert_eq!(events.iter().last(), Some(CaptureEvent::Stopped));
+    }
+
+    #[test]
+    fn rates_and_rings_out_of_range_are_refused_with_what_is_allowed() {
+        let rates = [7999, 384_001].map(|rate| MicrophoneSettings { rate_hz: Some(rate), ..settings() });
+        let rings = [16_383, (1 << 26) + 1].map(|ring_frames| MicrophoneSettings { ring_frames, ..settings() });
+        for (bad, allowed) in rates.iter().map(|s| (s, "8000 to 384000 Hz")).chain(rings.iter().map(|s| (s, "16384 to 67108864 frames"))) {
+            let e = Microphone::start(bad.clone()).map(|_| ()).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Config);
+            assert!(e.to_string().contains(allowed), "{e}");
+        }
+    }
+
+    #[test]
+    fn events_that_nobody_reads_are_counted_and_the_newest_are_dropped() {
+        let shared = Arc::new(Shared::default());
+        let (tell, events) = sync_channel(1);
+        let (home, returned) = sync_channel(1);
+        let (backoff, told, begun) = (Backoff::new(), Told::default(), Instant::now());
+        let s = Supervisor { settings: settings(), shared: shared.clone(), events: tell, home, returned, stream: 0, backoff, told, begun };
+        [1, 2, 3].into_iter().for_each(|times| s.tell(CaptureEvent::Xrun { times }));
+        assert_eq!(shared.dropped_events.load(Relaxed), 2);
+        drop(s);
+        assert_eq!(events.iter().collect::<Vec<_>>(), [CaptureEvent::Xrun { times: 1 }]);
+    }
+
+    #[test]
+    fn an_event_is_one_flat_object_and_comes_back() {
+        let event = CaptureEvent::Lost { why: "unplugged".into(), retry_in_ms: 250 };
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(text, r#"{"event":"lost","why":"unplugged","retry_in_ms":250}"#);
+        assert_eq!(serde_json::from_str::<CaptureEvent>(&text).unwrap(), event);
+    }
+
+    #[test]
+    fn only_the_first_error_that_ends_a_stream_is_kept_and_xruns_do_not_end_it() {
+        use cpal::ErrorKind as Cpal;
+        let (counters, failed) = (Arc::new(Counters::default()), Arc::new(OnceLock::new()));
+        let mut note = note(counters.clone(), failed.clone(), std::thread::current());
+        [Cpal::Xrun, Cpal::DeviceChanged, Cpal::RealtimeDenied, Cpal::Xrun].into_iter().for_each(|kind| note(kind.into()));
+        assert_eq!((counters.xruns.load(Relaxed), failed.get()), (2, None));
+        [Cpal::StreamInvalidated, Cpal::BackendError].into_iter().for_each(|kind| note(kind.into()));
+        assert_eq!(failed.get().map(|e| e.kind()), Some(Cpal::StreamInvalidated));
+    }
+}

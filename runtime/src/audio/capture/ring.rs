@@ -1,0 +1,265 @@
+//! The hand-over from the device's callback to one reader: a bounded ring of samples beside a bounded ring of block headers,
+//! both without locks.
+//!
+//! Where there is no room the newest block is dropped whole; its frames keep their numbers, so that the next header shows the
+//! gap, and are counted. A block longer than [`MAX_BLOCK_FRAMES`] is handed over in pieces. Limits: one writer and one
+//! reader; nothing wakes the reader, who asks again when there was nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Most frames in one block that a reader gets.
+pub const MAX_BLOCK_FRAMES: usize = 8192;
+
+/// What comes with the samples of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlockHeader {
+    /// Which opening of the device it is of, counted from 1. Between two of them time passed that no frame counts.
+    pub stream: u32,
+    /// Rate of its samples in hertz; it changes with `stream` only.
+    pub rate_hz: u32,
+    /// Number of frames: of mono samples.
+    pub frames: u32,
+    /// Times that the device itself had lost sound since the start, without saying how much. More than in the header before:
+    /// sound is missing between the two.
+    pub xruns: u32,
+    /// Number of the first frame, counted over all streams from the start, lost frames included.
+    pub first_frame: u64,
+    /// When the first frame was captured, in nanoseconds since boot, sleep included (`CLOCK_BOOTTIME`).
+    pub captured_ns: u64,
+}
+
+/// What has been counted so far; all of it can be read at any time from any thread.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Frames that the device gave, those lost since included.
+    pub captured: AtomicU64,
+    /// Frames of these for which there was no room.
+    pub lost: AtomicU64,
+    /// Samples that were no numbers.
+    pub not_numbers: AtomicU64,
+    /// Times that the device itself lost sound.
+    pub xruns: AtomicU32,
+}
+
+/// The end in the callback. It allocates nothing, locks nothing and calls nothing of the system.
+#[derive(Debug)]
+pub(super) struct Writer {
+    samples: Producer<f32>,
+    headers: Producer<BlockHeader>,
+    counters: Arc<Counters>,
+    next_frame: u64,
+}
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct Reader {
+    samples: Consumer<f32>,
+    headers: Consumer<BlockHeader>,
+}
+
+/// A ring for `frames` samples in at most `blocks` blocks.
+pub(super) fn ring(frames: usize, blocks: usize, counters: Arc<Counters>) -> (Writer, Reader) {
+    let (samples_in, samples_out) = RingBuffer::new(frames);
+    let (headers_in, headers_out) = RingBuffer::new(blocks);
+    let writer = Writer { samples: samples_in, headers: headers_in, counters, next_frame: 0 };
+    (writer, Reader { samples: samples_out, headers: headers_out })
+}
+
+impl Writer {
+    /// Hands `frames` frames over, the first captured at `captured_ns`. `fill` writes the mono samples from a given frame on
+    /// and returns how many were no numbers; it is called twice a block where the ring's end lies inside it.
+    pub fn push(&mut self, stream: u32, rate_hz: u32, frames: usize, captured_ns: u64, mut fill: impl FnMut(usize, &mut [f32]) -> u32) {
+        let xruns = self.counters.xruns.load(Relaxed);
+        self.counters.captured.fetch_add(frames as u64, Relaxed);
+        let mut done = 0;
+        while done < frames {
+            let n = (frames - done).min(MAX_BLOCK_FRAMES);
+            let later_ns = done as u64 * 1_000_000_000 / u64::from(rate_hz.max(1));
+            let header = BlockHeader {
+                stream,
+                rate_hz,
+                frames: n as u32,
+                xruns,
+                first_frame: self.next_frame,
+                captured_ns: captured_ns.saturating_add(later_ns),
+            };
+            if !self.push_block(header, |at, out| fill(done + at, out)) {
+                self.counters.lost.fetch_add(n as u64, Relaxed);
+            }
+            self.next_frame += n as u64;
+            done += n;
+        }
+    }
+
+    /// Hands one block over; whether there was room.
+    fn push_block(&mut self, header: BlockHeader, mut fill: impl FnMut(usize, &mut [f32]) -> u32) -> bool {
+        if self.headers.is_full() {
+            return false;
+        }
+        let Ok(mut chunk) = self.samples.write_chunk(header.frames as usize) else { return false };
+        let (front, back) = chunk.as_mut_slices();
+        let mut not_numbers = fill(0, front);
+        if !back.is_empty() {
+            not_numbers += fill(front.len(), back);
+        }
+        if not_numbers > 0 {
+            self.counters.not_numbers.fetch_add(u64::from(not_numbers), Relaxed);
+        }
+        // The samples first: whoever sees the header finds them.
+        chunk.commit_all();
+        self.headers.push(header).is_ok()
+    }
+}
+
+impl Reader {
+    /// A buffer that holds any block: with it [`Reader::next`] never allocates.
+    pub fn buffer(&self) -> Vec<f32> {
+        Vec::with_capacity(MAX_BLOCK_FRAMES)
+    }
+
+    /// Takes the next block: puts its samples into `samples`, in place of what was there, and returns its header; none where
+    /// no block is ready.
+    pub fn next(&mut self, samples: &mut Vec<f32>) -> Option<BlockHeader> {
+        let header = self.headers.pop().ok()?;
+        let chunk = self.samples.read_chunk(header.frames as usize).ok()?;
+        samples.clear();
+        let (front, back) = chunk.as_slices();
+        samples.extend_from_slice(front);
+        samples.extend_from_slice(back);
+        chunk.commit_all();
+        Some(header)
+    }
+
+    /// Whether the microphone has stopped and everything was taken.
+    pub fn has_ended(&self) -> bool {
+        // In this order: what was pushed before the writer went is then seen.
+        self.headers.is_abandoned() && self.headers.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair(frames: usize, blocks: usize) -> (Writer, Reader, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        let (writer, reader) = ring(frames, blocks, counters.clone());
+        (writer, reader, counters)
+    }
+
+    /// Pushes `n` frames whose samples are the numbers of the frames.
+    fn push(w: &mut Writer, n: usize) {
+        let start = w.next_frame;
+        w.push(1, 48_000, n, 0, |at, out| {
+            out.iter_mut().enumerate().for_each(|(i, y)| *y = (start + (at + i) as u64) as f32);
+            0
+        });
+    }
+
+    #[test]
+    fn a_block_without_room_is_dropped_whole_and_the_next_header_shows_the_gap() {
+        let (mut w, mut r, counters) = pair(10, 4);
+        let mut x = r.buffer();
+        [6, 6, 3].into_iter().for_each(|n| push(&mut w, n));
+        assert_eq!(r.next(&mut x).map(|h| (h.first_frame, h.frames)), Some((0, 6)));
+        assert_eq!(x, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(r.next(&mut x).map(|h| (h.first_frame, h.frames)), Some((12, 3)));
+        assert_eq!(x, [12.0, 13.0, 14.0]);
+        assert_eq!(r.next(&mut x), None);
+        assert_eq!((counters.captured.load(Relaxed), counters.lost.load(Relaxed)), (15, 6));
+    }
+
+    #[test]
+    fn headers_are_bounded_as_samples_are() {
+        let (mut w, mut r, counters) = pair(100, 2);
+        [1, 1, 1].into_iter().for_each(|n| push(&mut w, n));
+        assert_eq!(counters.lost.load(Relaxed), 1);
+        let mut x = r.buffer();
+        assert_eq!((0..3).map(|_| r.next(&mut x).is_some()).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_long_block_comes_in_pieces_each_with_its_own_time() {
+        let (mut w, mut r, _) = pair(3 * MAX_BLOCK_FRAMES, 8);
+        w.push(2, 8192, 2 * MAX_BLOCK_FRAMES + 5, 7, |_, _| 0);
+        let mut x = r.buffer();
+        let capacity = x.capacity();
+        let mut got = Vec::new();
+        while let Some(h) = r.next(&mut x) {
+            got.push((h.stream, h.rate_hz, h.first_frame, h.frames, h.captured_ns));
+        }
+        let n = MAX_BLOCK_FRAMES as u64;
+        assert_eq!(got, [(2, 8192, 0, 8192, 7), (2, 8192, n, 8192, 1_000_000_007), (2, 8192, 2 * n, 5, 2_000_000_007)]);
+        assert_eq!(x.capacity(), capacity, "the buffer was long enough");
+    }
+
+    #[test]
+    fn a_reader_learns_that_the_writer_is_gone_after_the_last_block() {
+        let (mut w, mut r, _) = pair(10, 4);
+        push(&mut w, 3);
+        assert!(!r.has_ended());
+        drop(w);
+        assert!(!r.has_ended());
+        let mut x = r.buffer();
+        assert!(r.next(&mut x).is_some() && r.has_ended());
+    }
+
+    #[test]
+    fn another_thread_gets_every_frame_in_order_or_sees_the_gap() {
+        let (mut w, mut r, counters) = pair(4096, 64);
+        let writing = std::thread::spawn(move || (0..20_000).for_each(|i| push(&mut w, 1 + i * 37 % 300)));
+        let (mut x, mut next, mut received, mut gaps) = (r.buffer(), 0u64, 0u64, 0u64);
+        while !r.has_ended() {
+            let Some(h) = r.next(&mut x) else {
+                std::thread::yield_now();
+                continue;
+            };
+            assert!(h.first_frame >= next, "order is kept");
+            assert!(x.iter().zip(h.first_frame..).all(|(x, i)| *x == i as f32), "{h:?}");
+            gaps += h.first_frame - next;
+            received += x.len() as u64;
+            next = h.first_frame + u64::from(h.frames);
+        }
+        writing.join().unwrap();
+        let (captured, lost) = (counters.captured.load(Relaxed), counters.lost.load(Relaxed));
+        assert_eq!(received + lost, captured);
+        assert_eq!(gaps + (captured - next), lost);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_received_and_what_is_lost_make_what_was_pushed(
+            frames in 1usize..400,
+            blocks in 1usize..12,
+            steps in prop::collection::vec((0usize..500, 0usize..4), 1..60),
+        ) {
+            let (mut w, mut r, counters) = pair(frames, blocks);
+            let (mut x, mut next, mut received, mut gaps) = (r.buffer(), 0u64, 0u64, 0u64);
+            let mut take = |r: &mut Reader, most: usize| {
+                for _ in 0..most {
+                    let Some(h) = r.next(&mut x) else { break };
+                    assert!(h.first_frame >= next && h.frames as usize == x.len());
+                    assert!(x.iter().zip(h.first_frame..).all(|(x, i)| *x == i as f32));
+                    gaps += h.first_frame - next;
+                    received += x.len() as u64;
+                    next = h.first_frame + u64::from(h.frames);
+                }
+            };
+            for (n, taken) in &steps {
+                push(&mut w, *n);
+                take(&mut r, *taken);
+            }
+            take(&mut r, usize::MAX);
+            let pushed: u64 = steps.iter().map(|s| s.0 as u64).sum();
+            let lost = counters.lost.load(Relaxed);
+            prop_assert_eq!(counters.captured.load(Relaxed), pushed);
+            prop_assert_eq!(received + lost, pushed);
+            prop_assert_eq!(gaps + (pushed - next), lost);
+        }
+    }
+}
