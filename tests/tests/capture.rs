@@ -205,7 +205,7 @@ fn without_a_sound_server_it_is_said_at_once_what_to_do() {
     let out = room.folder.path().join("none.wav");
     let mut record = wheatear();
     record.args(["record", "--seconds", "1", "--out"]).arg(&out).envs(room.server.environment());
-    Ran::of(&mut record).fails(4, &["gives no sound", "alsa:default", "start the sound server"]);
+    Ran::of(&mut record).fails(4, &["gives no sound", "alsa:default", "the sound server"]);
     Ran::of(wheatear().arg("devices").envs(room.server.environment())).fails(4, &["no microphone gives sound"]);
     assert!(!out.exists());
 }

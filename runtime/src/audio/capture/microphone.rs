@@ -3,8 +3,8 @@
 //!
 //! What happens is told as [`CaptureEvent`]s and counted. Limits: losses within the device (xruns) are told but not how much
 //! was lost; a rate is believed as the sound system says it; where the sound system itself panics for want of threads or
-//! pipes, capture ends without [`CaptureEvent::Stopped`]; a device that hangs while it is closed holds
-//! [`stop`](Microphone::stop) up.
+//! pipes, capture ends without [`CaptureEvent::Stopped`]. A stream that hangs while it is closed (PulseAudio's library does
+//! when its server is killed) is left behind with its thread and ring and counted, up to [`MOST_HUNG`] times.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::convert::{Channel, Interleaved};
 use super::devices::{self, CAPTURE_RATES_HZ, Input, InputFormat, Opening, refused};
 use super::retry::{Backoff, Flow, StallWatch};
-use super::ring::{Counters, MAX_BLOCK_FRAMES, Reader, Writer, ring};
+use super::ring::{Counters, MAX_BLOCK_FRAMES, Reader, Rings, Writer, ring};
 use crate::{Error, ErrorKind, Result};
 
 /// Frames that a ring may hold.
@@ -32,8 +32,10 @@ const MEAN_BLOCK_FRAMES: usize = 64;
 const LOOK: Duration = Duration::from_millis(50);
 /// Losses are told at most this often, summed up.
 const TELL_EVERY_MS: u64 = 1000;
-/// How long a closed stream may take to give the ring back.
-const HOMECOMING: Duration = Duration::from_secs(5);
+/// How long a stream may take to close before it is left behind.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Streams that may be left behind because they hang; from then on the microphone waits for one of them.
+pub const MOST_HUNG: u32 = 64;
 
 /// What is to be captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +117,8 @@ pub struct CaptureCounts {
     pub xruns: u32,
     /// Times that it was opened again.
     pub reopened: u32,
+    /// Streams that hung when they were closed, and were left behind.
+    pub hung: u32,
     /// Events that nobody read in time.
     pub dropped_events: u64,
 }
@@ -124,6 +128,7 @@ pub struct CaptureCounts {
 struct Shared {
     counters: Arc<Counters>,
     opened: AtomicU32,
+    hung: AtomicU32,
     dropped_events: AtomicU64,
     stop: AtomicBool,
 }
@@ -155,15 +160,16 @@ impl Microphone {
     pub fn start(settings: MicrophoneSettings) -> Result<Running> {
         check(&settings)?;
         let shared = Arc::new(Shared::default());
-        let (writer, reader) = ring(settings.ring_frames, settings.ring_frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
+        let (writer, reader, rings) = ring(settings.ring_frames, settings.ring_frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
         let (tell, events) = sync_channel(WAITING_EVENTS);
-        let (home, returned) = sync_channel(1);
+        let (home, returned) = sync_channel(MOST_HUNG as usize + 1);
         // The only writer there is fits in: this cannot fail.
         let _ = home.try_send(writer);
         let mut supervisor = Supervisor {
             settings,
             shared: shared.clone(),
             events: tell,
+            rings,
             home,
             returned,
             stream: 0,
@@ -189,11 +195,12 @@ impl Microphone {
             not_numbers: counters.not_numbers.load(Relaxed),
             xruns: counters.xruns.load(Relaxed),
             reopened: self.shared.opened.load(Relaxed).saturating_sub(1),
+            hung: self.shared.hung.load(Relaxed),
             dropped_events: self.shared.dropped_events.load(Relaxed),
         }
     }
 
-    /// Closes the device and waits until that is done. What was captured before can still be read.
+    /// Closes the device and waits until that is done, at most some seconds. What was captured before can still be read.
     pub fn stop(&mut self) {
         self.shared.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -235,7 +242,7 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take() {
-            // There is room for the one writer; without a supervisor nobody needs it any more.
+            // There is room for every writer; without a supervisor nobody needs it any more.
             let _ = self.home.try_send(writer);
         }
     }
@@ -264,6 +271,7 @@ struct Supervisor {
     settings: MicrophoneSettings,
     shared: Arc<Shared>,
     events: SyncSender<CaptureEvent>,
+    rings: Rings,
     home: SyncSender<Writer>,
     returned: Receiver<Writer>,
     stream: u32,
@@ -276,8 +284,11 @@ impl Supervisor {
     fn run(&mut self) {
         while !self.is_stopped() {
             let why = match self.open() {
-                // Closing the stream waits for its callback: it is done before anything is told of the loss.
-                Ok(open) => self.watch(&open),
+                Ok(open) => {
+                    let why = self.watch(&open);
+                    self.close(open);
+                    why
+                }
                 Err(e) => Some(e),
             };
             let Some(why) = why else { break };
@@ -295,19 +306,47 @@ impl Supervisor {
         let cannot = |e| refused("open the microphone", &format!("{} ({})", input.id, input.name), e);
         let formats: Vec<InputFormat> = device.supported_input_configs().map_err(cannot)?.map(InputFormat::from).collect();
         let opening = devices::opening(&formats, self.settings.channel, self.settings.rate_hz).map_err(|e| e.within(&input.id))?;
-        let writer = self.returned.recv_timeout(HOMECOMING).map_err(|_| {
-            let error = Error::new(ErrorKind::Busy, "the microphone is not closed yet").at(&input.id);
-            error.cure("nothing: it is tried again; if this stays, unplug it or restart the sound server")
+        let writer = self.writer().ok_or_else(|| {
+            let error = Error::new(ErrorKind::Busy, "the microphone cannot be closed").at(&input.id);
+            error.cure("restart the sound server, or this program: its sound system hangs")
         })?;
         self.stream = self.stream.saturating_add(1);
         let lent = Lent { writer: Some(writer), home: self.home.clone() };
         let failed = Arc::new(OnceLock::new());
         let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size: BufferSize::Default };
-        let on_data = give(lent, self.stream, opening, self.settings.channel);
+        self.shared.counters.live.store(self.stream, Relaxed);
+        let on_data = give(lent, self.shared.counters.clone(), self.stream, opening, self.settings.channel);
         let on_error = note(self.shared.counters.clone(), failed.clone(), std::thread::current());
         let stream = device.build_input_stream_raw(config, opening.samples, on_data, on_error, Some(POLL)).map_err(cannot)?;
         stream.play().map_err(cannot)?;
         Ok(Open { _stream: stream, failed, input, opening })
+    }
+
+    /// The writer of the ring that is read: the one that came home, or a new one where that hangs.
+    fn writer(&mut self) -> Option<Writer> {
+        let until = Instant::now() + CLOSING;
+        while let Ok(writer) = self.returned.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if self.rings.has(&writer) {
+                return Some(writer);
+            }
+        }
+        if self.shared.hung.load(Relaxed) >= MOST_HUNG {
+            return None;
+        }
+        let writer = self.rings.replace()?;
+        self.shared.hung.fetch_add(1, Relaxed);
+        Some(writer)
+    }
+
+    /// Closes a stream, in a thread of its own since it may hang, and waits a while for it.
+    fn close(&self, open: Open) {
+        self.shared.counters.live.store(0, Relaxed);
+        // Without a thread the stream is closed here.
+        let Ok(closing) = std::thread::Builder::new().name("capture-close".into()).spawn(move || drop(open)) else { return };
+        let until = Instant::now() + CLOSING;
+        while !closing.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Looks after the stream until it is lost, and says why; nothing when it was stopped.
@@ -407,9 +446,18 @@ impl Supervisor {
 const POLL: Duration = Duration::from_millis(500);
 
 /// The device's callback: converts into the ring, and nothing else.
-fn give(mut lent: Lent, stream: u32, opening: Opening, channel: Channel) -> impl FnMut(&Data, &InputCallbackInfo) + Send + 'static {
+fn give(
+    mut lent: Lent,
+    counters: Arc<Counters>,
+    stream: u32,
+    opening: Opening,
+    channel: Channel,
+) -> impl FnMut(&Data, &InputCallbackInfo) + Send + 'static {
     let channels = opening.channels;
     move |data, info| {
+        if counters.live.load(Relaxed) != stream {
+            return;
+        }
         let now_ns = since_boot_ns();
         let (Some(writer), Some(samples)) = (&mut lent.writer, Interleaved::of(data)) else { return };
         let times = info.timestamp();
@@ -490,8 +538,20 @@ mod tests {
         let shared = Arc::new(Shared::default());
         let (tell, events) = sync_channel(1);
         let (home, returned) = sync_channel(1);
+        let (_, _, rings) = ring(1, 1, shared.counters.clone());
         let (backoff, told, begun) = (Backoff::new(), Told::default(), Instant::now());
-        let s = Supervisor { settings: settings(), shared: shared.clone(), events: tell, home, returned, stream: 0, backoff, told, begun };
+        let s = Supervisor {
+            settings: settings(),
+            shared: shared.clone(),
+            events: tell,
+            rings,
+            home,
+            returned,
+            stream: 0,
+            backoff,
+            told,
+            begun,
+        };
         [1, 2, 3].into_iter().for_each(|times| s.tell(CaptureEvent::Xrun { times }));
         assert_eq!(shared.dropped_events.load(Relaxed), 2);
         drop(s);

@@ -2,11 +2,13 @@
 //! both without locks.
 //!
 //! Where there is no room the newest block is dropped whole; its frames keep their numbers, so that the next header shows the
-//! gap, and are counted. A block longer than [`MAX_BLOCK_FRAMES`] is handed over in pieces. Limits: one writer and one
-//! reader; nothing wakes the reader, who asks again when there was nothing.
+//! gap, and are counted. A block longer than [`MAX_BLOCK_FRAMES`] is handed over in pieces. Where a writer hangs in a sound
+//! system that does not come back, a new ring takes the place of its own, behind what that one holds. Limits: one writer and
+//! one reader; nothing wakes the reader, who asks again when there was nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -42,6 +44,8 @@ pub(super) struct Counters {
     pub not_numbers: AtomicU64,
     /// Times that the device itself lost sound.
     pub xruns: AtomicU32,
+    /// The stream that may write; callbacks of others come too late.
+    pub live: AtomicU32,
 }
 
 /// The end in the callback. It allocates nothing, locks nothing and calls nothing of the system.
@@ -51,21 +55,61 @@ pub(super) struct Writer {
     headers: Producer<BlockHeader>,
     counters: Arc<Counters>,
     next_frame: u64,
+    number: u32,
 }
+
+/// What a reader reads from.
+type Ends = (Consumer<f32>, Consumer<BlockHeader>);
 
 /// The reader's end.
 #[derive(Debug)]
 pub struct Reader {
     samples: Consumer<f32>,
     headers: Consumer<BlockHeader>,
+    next: Receiver<Ends>,
 }
 
-/// A ring for `frames` samples in at most `blocks` blocks.
-pub(super) fn ring(frames: usize, blocks: usize, counters: Arc<Counters>) -> (Writer, Reader) {
-    let (samples_in, samples_out) = RingBuffer::new(frames);
-    let (headers_in, headers_out) = RingBuffer::new(blocks);
-    let writer = Writer { samples: samples_in, headers: headers_in, counters, next_frame: 0 };
-    (writer, Reader { samples: samples_out, headers: headers_out })
+/// Makes rings, one in place of the other, all for one reader. The reader's sound ends when this is gone.
+#[derive(Debug)]
+pub(super) struct Rings {
+    frames: usize,
+    blocks: usize,
+    counters: Arc<Counters>,
+    next: SyncSender<Ends>,
+    number: u32,
+}
+
+/// A ring for `frames` samples in at most `blocks` blocks, and what makes others in its place.
+pub(super) fn ring(frames: usize, blocks: usize, counters: Arc<Counters>) -> (Writer, Reader, Rings) {
+    let (tell, next) = sync_channel(1);
+    let rings = Rings { frames, blocks, counters, next: tell, number: 0 };
+    let (writer, (samples, headers)) = rings.one(0);
+    (writer, Reader { samples, headers, next }, rings)
+}
+
+impl Rings {
+    fn one(&self, number: u32) -> (Writer, Ends) {
+        let (samples, samples_out) = RingBuffer::new(self.frames);
+        let (headers, headers_out) = RingBuffer::new(self.blocks);
+        let counters = self.counters.clone();
+        // Every frame that was captured has had a number.
+        let next_frame = counters.captured.load(Relaxed);
+        (Writer { samples, headers, counters, next_frame, number }, (samples_out, headers_out))
+    }
+
+    /// A writer of a new ring, in place of one that does not come back; none while the reader has not yet taken the last.
+    pub fn replace(&mut self) -> Option<Writer> {
+        let number = self.number.wrapping_add(1);
+        let (writer, ends) = self.one(number);
+        self.next.try_send(ends).ok()?;
+        self.number = number;
+        Some(writer)
+    }
+
+    /// Whether it writes into the ring that is read.
+    pub fn has(&self, writer: &Writer) -> bool {
+        writer.number == self.number
+    }
 }
 
 impl Writer {
@@ -123,6 +167,9 @@ impl Reader {
     /// Takes the next block: puts its samples into `samples`, in place of what was there, and returns its header; none where
     /// no block is ready.
     pub fn next(&mut self, samples: &mut Vec<f32>) -> Option<BlockHeader> {
+        while self.headers.is_empty() {
+            (self.samples, self.headers) = self.next.try_recv().ok()?;
+        }
         let header = self.headers.pop().ok()?;
         let chunk = self.samples.read_chunk(header.frames as usize).ok()?;
         samples.clear();
@@ -134,9 +181,16 @@ impl Reader {
     }
 
     /// Whether the microphone has stopped and everything was taken.
-    pub fn has_ended(&self) -> bool {
-        // In this order: what was pushed before the writer went is then seen.
-        self.headers.is_abandoned() && self.headers.is_empty()
+    pub fn has_ended(&mut self) -> bool {
+        while self.headers.is_empty() {
+            match self.next.try_recv() {
+                Ok(ends) => (self.samples, self.headers) = ends,
+                Err(TryRecvError::Empty) => return false,
+                // What was pushed before the end is seen now.
+                Err(TryRecvError::Disconnected) => return self.headers.is_empty(),
+            }
+        }
+        false
     }
 }
 
@@ -146,10 +200,10 @@ mod tests {
 
     use super::*;
 
-    fn pair(frames: usize, blocks: usize) -> (Writer, Reader, Arc<Counters>) {
+    fn pair(frames: usize, blocks: usize) -> (Writer, Reader, Arc<Counters>, Rings) {
         let counters = Arc::new(Counters::default());
-        let (writer, reader) = ring(frames, blocks, counters.clone());
-        (writer, reader, counters)
+        let (writer, reader, rings) = ring(frames, blocks, counters.clone());
+        (writer, reader, counters, rings)
     }
 
     /// Pushes `n` frames whose samples are the numbers of the frames.
@@ -163,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_block_without_room_is_dropped_whole_and_the_next_header_shows_the_gap() {
-        let (mut w, mut r, counters) = pair(10, 4);
+        let (mut w, mut r, counters, _rings) = pair(10, 4);
         let mut x = r.buffer();
         [6, 6, 3].into_iter().for_each(|n| push(&mut w, n));
         assert_eq!(r.next(&mut x).map(|h| (h.first_frame, h.frames)), Some((0, 6)));
@@ -176,7 +230,7 @@ mod tests {
 
     #[test]
     fn headers_are_bounded_as_samples_are() {
-        let (mut w, mut r, counters) = pair(100, 2);
+        let (mut w, mut r, counters, _rings) = pair(100, 2);
         [1, 1, 1].into_iter().for_each(|n| push(&mut w, n));
         assert_eq!(counters.lost.load(Relaxed), 1);
         let mut x = r.buffer();
@@ -185,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_long_block_comes_in_pieces_each_with_its_own_time() {
-        let (mut w, mut r, _) = pair(3 * MAX_BLOCK_FRAMES, 8);
+        let (mut w, mut r, _, _rings) = pair(3 * MAX_BLOCK_FRAMES, 8);
         w.push(2, 8192, 2 * MAX_BLOCK_FRAMES + 5, 7, |_, _| 0);
         let mut x = r.buffer();
         let capacity = x.capacity();
@@ -199,11 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_learns_that_the_writer_is_gone_after_the_last_block() {
-        let (mut w, mut r, _) = pair(10, 4);
+    fn a_reader_learns_that_the_microphone_has_stopped_after_the_last_block() {
+        let (mut w, mut r, _, rings) = pair(10, 4);
+        assert!(!r.has_ended());
         push(&mut w, 3);
         assert!(!r.has_ended());
-        drop(w);
+        drop(rings);
         assert!(!r.has_ended());
         let mut x = r.buffer();
         assert!(r.next(&mut x).is_some() && r.has_ended());
@@ -211,8 +266,11 @@ mod tests {
 
     #[test]
     fn another_thread_gets_every_frame_in_order_or_sees_the_gap() {
-        let (mut w, mut r, counters) = pair(4096, 64);
-        let writing = std::thread::spawn(move || (0..20_000).for_each(|i| push(&mut w, 1 + i * 37 % 300)));
+        let (mut w, mut r, counters, rings) = pair(4096, 64);
+        let writing = std::thread::spawn(move || {
+            (0..20_000).for_each(|i| push(&mut w, 1 + i * 37 % 300));
+            drop(rings);
+        });
         let (mut x, mut next, mut received, mut gaps) = (r.buffer(), 0u64, 0u64, 0u64);
         while !r.has_ended() {
             let Some(h) = r.next(&mut x) else {
@@ -231,6 +289,23 @@ mod tests {
         assert_eq!(gaps + (captured - next), lost);
     }
 
+    #[test]
+    fn a_new_ring_goes_on_behind_what_a_hanging_writer_had_written() {
+        let (mut hangs, mut r, _, mut rings) = pair(10, 4);
+        push(&mut hangs, 3);
+        push(&mut hangs, 8);
+        let mut w = rings.replace().unwrap();
+        assert!(rings.has(&w) && !rings.has(&hangs));
+        assert!(rings.replace().is_none() && rings.has(&w), "the reader has not yet taken the last");
+        push(&mut w, 2);
+        let mut x = r.buffer();
+        let got: Vec<_> = (0..3).map(|_| r.next(&mut x).map(|h| (h.first_frame, h.frames))).collect();
+        assert_eq!(got, [Some((0, 3)), Some((11, 2)), None]);
+        assert!(!r.has_ended() && rings.replace().is_some());
+        drop(rings);
+        assert!(r.has_ended());
+    }
+
     proptest! {
         #[test]
         fn what_is_received_and_what_is_lost_make_what_was_pushed(
@@ -238,7 +313,7 @@ mod tests {
             blocks in 1usize..12,
             steps in prop::collection::vec((0usize..500, 0usize..4), 1..60),
         ) {
-            let (mut w, mut r, counters) = pair(frames, blocks);
+            let (mut w, mut r, counters, _rings) = pair(frames, blocks);
             let (mut x, mut next, mut received, mut gaps) = (r.buffer(), 0u64, 0u64, 0u64);
             let mut take = |r: &mut Reader, most: usize| {
                 for _ in 0..most {
