@@ -4,6 +4,7 @@
 //! refused at start and not found out in the field.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::learner::Budget;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -30,6 +31,8 @@ pub struct Board {
     pub inference_threads: u32,
     /// Execution providers in the order in which they are tried; the last one is `cpu`.
     pub providers: Vec<Provider>,
+    /// What learning may cost.
+    pub learning: Budget,
     /// What is known about it, each with where it is known from.
     #[serde(default)]
     pub note: Vec<Note>,
@@ -117,6 +120,9 @@ impl Board {
         check("providers", self.providers.last() == Some(&Provider::Cpu), "a list that ends with \"cpu\"", &found)?;
         let twice = self.providers.iter().enumerate().any(|(i, p)| self.providers[..i].contains(p));
         check("providers", !twice, "each provider once", &found)?;
+        if let Some((key, allowed, found)) = self.learning.fault() {
+            check(key, false, allowed, found)?;
+        }
         for (i, note) in self.note.iter().enumerate() {
             let said = !note.text.trim().is_empty() && !note.source.trim().is_empty();
             check(&format!("note {}", i + 1), said, "a text and its source", "an empty one")?;
@@ -149,6 +155,10 @@ mod tests {
         adapter_mib = 128
         inference_threads = 3
         providers = ["cuda", "cpu"]
+        [learning]
+        memory_mib = 64
+        judge_rows = 200
+        head_ms = 1500
         [[note]]
         text = "it hums"
         source = "we listened"
@@ -158,8 +168,8 @@ mod tests {
     fn a_good_board_is_read() {
         let board = Board::parse(GOOD).unwrap();
         assert_eq!(
-            (board.arch, board.page_bytes, board.providers.as_slice()),
-            (Arch::Aarch64, 16384, &[Provider::Cuda, Provider::Cpu][..])
+            (board.arch, board.page_bytes, board.providers.as_slice(), board.learning.judge_rows),
+            (Arch::Aarch64, 16384, &[Provider::Cuda, Provider::Cpu][..], 200)
         );
     }
 
@@ -175,6 +185,9 @@ mod tests {
             ("[\"cuda\", \"cpu\"]", "[\"cuda\"]", "providers", "ends with"),
             ("[\"cuda\", \"cpu\"]", "[]", "providers", "ends with"),
             ("[\"cuda\", \"cpu\"]", "[\"cpu\", \"cpu\"]", "providers", "each provider once"),
+            ("memory_mib = 64", "memory_mib = 3", "learning.memory_mib", "4 to 65536"),
+            ("judge_rows = 200", "judge_rows = 9", "learning.judge_rows", "40 to 3000"),
+            ("head_ms = 1500", "head_ms = 0", "learning.head_ms", "10 to 600000"),
             ("\"we listened\"", "\"\"", "note 1", "a text and its source"),
         ] {
             let e = Board::parse(&GOOD.replace(good, bad)).unwrap_err();

@@ -16,6 +16,9 @@ pub const CONFIG_FORMAT: u32 = 1;
 pub struct Config {
     /// [`CONFIG_FORMAT`]; 1 when left out.
     pub format: Option<u32>,
+    /// Profile of the board, relative to the configuration's own folder: what learning may cost, how large an adapter may be. None
+    /// when left out, and then the defaults hold.
+    pub board: Option<PathBuf>,
     /// The backbone.
     pub backbone: BackboneConfig,
     /// The adapter.
@@ -101,7 +104,10 @@ impl Config {
             e.at(format!("{}{key}", path.display()))
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        for folder in [&mut config.backbone.folder, &mut config.adapter.folder, &mut config.backbone.onnxruntime].into_iter().flatten() {
+        for folder in [&mut config.board, &mut config.backbone.folder, &mut config.adapter.folder, &mut config.backbone.onnxruntime]
+            .into_iter()
+            .flatten()
+        {
             *folder = base.join(&folder);
         }
         Ok(config)
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn every_key_can_be_given_and_none_must_be() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
-        let text = "format = 1\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
+        let text = "format = 1\nboard = \"x.toml\"\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
                     [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nundo_rows = 100\nbackground_rows = 50\nmax_classes = 20\n\
                     [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\nmax_unknown = 0.9\n";
         let config = Config::parse(text).unwrap();
@@ -184,8 +190,9 @@ mod tests {
     fn folders_are_taken_from_the_configurations_own_folder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wheatear.toml");
-        std::fs::write(&path, "[backbone]\nfolder = \"models/x\"\n[adapter]\nfolder = \"/data/a\"\n").unwrap();
+        std::fs::write(&path, "board = \"b.toml\"\n[backbone]\nfolder = \"models/x\"\n[adapter]\nfolder = \"/data/a\"\n").unwrap();
         let config = Config::load(&path).unwrap();
+        assert_eq!(config.board, Some(dir.path().join("b.toml")));
         assert_eq!(config.backbone.folder, Some(dir.path().join("models/x")));
         assert_eq!(config.adapter.folder, Some(PathBuf::from("/data/a")));
     }

@@ -27,19 +27,55 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
+    /// A class began to be heard, and still is. Of live sound alone; `Heard` with the same id follows.
+    Began {
+        /// Number of the event since the daemon was started; those of one microphone grow.
+        id: u64,
+        /// Name of the microphone.
+        source: String,
+        /// When it began.
+        begin: Moment,
+        /// The class.
+        class: String,
+        /// Its highest probability so far.
+        probability: f32,
+        /// Probability of being of no known class, where that is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<f32>,
+    },
     /// A class was heard from `begin_s` to `end_s` of its source.
     Heard {
+        /// Number of the event, of live sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         /// File, or name of the microphone.
         source: String,
         /// Begin in seconds from the source's start.
         begin_s: f64,
         /// End in seconds from the source's start.
         end_s: f64,
+        /// When it began and ended, of live sound, as well as the device's clock knew then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        span: Option<(Moment, Moment)>,
         /// The most probable class.
         class: String,
-        /// Its probability among the known classes.
+        /// Its probability among the known classes; of live sound the highest of a window.
         probability: f32,
         /// Score of being none of them, where it was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<f32>,
+    },
+    /// A window that no one is sure of: what was it? Of live sound, as often as a person allows.
+    Asked {
+        /// Number of the window, by which it can be labelled.
+        window: u64,
+        /// Name of the microphone.
+        source: String,
+        /// When it began and ended.
+        span: (Moment, Moment),
+        /// The most probable classes, the surest first.
+        guesses: Vec<(String, f32)>,
+        /// Probability of being of no known class, where that is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unknown: Option<f32>,
     },
@@ -55,6 +91,28 @@ pub enum What {
         by: String,
         /// True when it survives a power cut from now on.
         durable: bool,
+    },
+    /// The newest labels were taken back.
+    Undone {
+        /// Rows that the statistics lost.
+        rows: u64,
+        /// Who said so.
+        by: String,
+        /// True when it survives a power cut from now on.
+        durable: bool,
+    },
+    /// A head serves from now on: that of the event's generation.
+    Serving {
+        /// Classes that it knows.
+        classes: Vec<String>,
+        /// Time that it took from the label on, in ms.
+        took_ms: f64,
+        /// True when nothing has tried it: it bridges the time until the head of the newest label is there.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untried: bool,
+        /// Why the head of the newest labels does not serve, if so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
     },
     /// Something a person should know: lost samples, a damaged file, a refused head, a provider that is not the one
     /// asked for.
@@ -94,9 +152,11 @@ mod tests {
     #[test]
     fn an_event_is_one_flat_line_of_json_and_comes_back() {
         let what = What::Heard {
+            id: None,
             source: "a b.wav".into(),
             begin_s: 0.0,
             end_s: 1.5,
+            span: None,
             class: "みそさざい".into(),
             probability: 0.75,
             unknown: None,

@@ -3,11 +3,15 @@
 //! With [`HeadKind::Auto`] labels that are probably wrong are left out of the head ([`crate::head::doubt`]): their rows stay in the
 //! statistics and in replay, and are named, so that a person can relabel them or leave them.
 
+pub mod budget;
+pub mod judge;
 pub mod mixed;
 pub mod standing;
 pub mod trial;
 
-pub use standing::{Standing, accept, monitor, newest, settle, stand};
+pub use budget::Budget;
+pub use judge::{Answer, Judge};
+pub use standing::{Standing, accept, keep, monitor, newest, settle, stand};
 pub use trial::{Answers, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +22,8 @@ use crate::head::auto::{self, Auto, Member};
 use crate::head::evidence::{Evidence, Targets};
 use crate::head::{Counted, Expanded, Head, HeadKind, LinearHead, Moments, Presence, RandomFeatures, Unknown, doubt, judges};
 use crate::learn::{Block, BlockKind, ClassName, LabelSet};
-use crate::store::{self, Adapter};
+use crate::mix::mix;
+use crate::store::{self, Adapter, Batch};
 use crate::{Error, ErrorKind, Result};
 use trial::Answered;
 
@@ -122,17 +127,19 @@ pub struct FeatureBlock<'a> {
     pub block: &'a Block,
 }
 
-/// The head that `adapter` serves.
+/// The head that `adapter` serves, at no more than `budget`.
 ///
 /// # Errors
-/// `Learn` when nothing was learned yet; those of reading its rows.
-pub fn serve(adapter: &Adapter, kind: HeadKind) -> Result<Served> {
+/// `Learn` when nothing was learned yet; `Limit` when the budget has too little memory for it; those of reading its rows.
+pub fn serve(adapter: &Adapter, kind: HeadKind, budget: &Budget) -> Result<Served> {
     let block = adapter.block(BlockKind::Latents)?.map_or_else(|| Err(nothing_learned(adapter)), Ok)?;
-    let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block)? } else { Default::default() };
+    let (rows, background) = if kind == HeadKind::Auto { judging(adapter, &block, budget)? } else { Default::default() };
     let background: Vec<(u64, &[i8])> = background.iter().map(|(id, latent)| (*id, latent.as_slice())).collect();
-    let mut served = solve(kind, Guard::On, &block, &adapter.header().creation.scale, &rows, &background, None)?;
+    let scale = &adapter.header().creation.scale;
+    let sources = Sources { block: &block, scale, rows: &rows, background: &background, expanded: None };
+    let mut served = solve(kind, Guard::On, sources, budget)?;
     if kind == HeadKind::Auto {
-        served.presence = mixed::presence(adapter, &block, &served.doubtful)?;
+        served.presence = mixed::presence(adapter, &block, &served.doubtful, budget)?;
     }
     Ok(served)
 }
@@ -155,14 +162,23 @@ fn nothing_learned(adapter: &Adapter) -> Error {
     error.at(adapter.folder().display())
 }
 
+/// What a row was recorded with: its recording, or, of a live microphone, the label that it was learned by.
+fn recording(learned: &store::record::Learned, id: u64) -> u64 {
+    let Batch { source, time, .. } = &learned.batch;
+    match (source, time.monotonic_ns) {
+        (0, 0) => id,
+        (0, ns) => time.boot_id.chunks_exact(8).fold(ns, |all, part| mix(all ^ part.iter().fold(0, |n, b| n << 8 | u64::from(*b)))),
+        (source, _) => *source,
+    }
+}
+
 /// Id and latent of a row that nobody named.
 type BackgroundRow = (u64, Vec<i8>);
 
 /// Those of the rows that replay holds which judge a head, and background rows. What they are is seen first, so that only their latents
 /// are copied.
-fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<BackgroundRow>)> {
+fn judging(adapter: &Adapter, block: &Block, budget: &Budget) -> Result<(Vec<LabelledRow>, Vec<BackgroundRow>)> {
     let classes: Vec<&ClassName> = block.classes().keys().collect();
-    let recording = |learned: &store::record::Learned, id: u64| if learned.batch.source == 0 { id } else { learned.batch.source };
     let single = |labels: &LabelSet| labels.positive().first().filter(|_| labels.block_kind() == BlockKind::Latents).cloned();
     let mut places = Vec::new();
     adapter.rows(|learned| {
@@ -173,7 +189,7 @@ fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Ba
         }
         Ok(())
     })?;
-    let chosen = judges::choose(&places);
+    let chosen = judges::choose(&places, budget.judge_rows as usize, budget.rows_max(adapter.dim(), classes.len())?);
     let (mut rows, mut background, mut place) = (Vec::new(), Vec::new(), 0);
     adapter.rows(|learned| {
         for ((meta, labels), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(adapter.dim())) {
@@ -191,20 +207,28 @@ fn judging(adapter: &Adapter, block: &Block) -> Result<(Vec<LabelledRow>, Vec<Ba
     Ok((rows, background))
 }
 
-/// The head of the rows of `block`, whose latents have steps of `scale` \[D\]; `rows` are some of them; `background` are ids and
-/// latents that nobody named. Only auto looks at these and at `expanded`.
+/// What a head is solved from. Only auto looks at more than the block and its scale.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// Statistics.
+    pub block: &'a Block,
+    /// Value of a latent step \[D\].
+    pub scale: &'a [f32],
+    /// Some of the rows that the block counts.
+    pub rows: &'a [LabelledRow],
+    /// Ids and latents of rows that nobody named.
+    pub background: &'a [(u64, &'a [i8])],
+    /// Random features of the same rows.
+    pub expanded: Option<FeatureBlock<'a>>,
+}
+
+/// The head of `sources`, at no more than `budget`.
 ///
 /// # Errors
-/// `Learn` when it has no rows; `Mismatch` or `Learn` for rows that it, or the features' block, does not count.
-pub fn solve(
-    kind: HeadKind,
-    guard: Guard,
-    block: &Block,
-    scale: &[f32],
-    rows: &[LabelledRow],
-    background: &[(u64, &[i8])],
-    expanded: Option<FeatureBlock<'_>>,
-) -> Result<Served> {
+/// `Learn` when there are no rows; `Mismatch` or `Learn` for rows that the block, or that of the features, does not count; `Limit` when
+/// the budget has too little memory for auto.
+pub fn solve(kind: HeadKind, guard: Guard, sources: Sources<'_>, budget: &Budget) -> Result<Served> {
+    let Sources { block, scale, rows, background, expanded } = sources;
     if let Some(kind) = kind.solved() {
         let head = kind.solve(&Moments::new(block, scale)?)?;
         return Ok(Served {
@@ -220,7 +244,8 @@ pub fn solve(
     }
     let classes: Vec<&ClassName> = block.classes().keys().collect();
     let place = |row: &LabelledRow| (classes.binary_search(&&row.class).unwrap_or(usize::MAX), row.recording);
-    let judges = judges::choose(&rows.iter().map(place).collect::<Vec<_>>());
+    let places: Vec<_> = rows.iter().map(place).collect();
+    let judges = judges::choose(&places, budget.judge_rows as usize, budget.rows_max(block.dim(), classes.len())?);
     let judges: Vec<&LabelledRow> = judges.into_iter().map(|i| &rows[i]).collect();
     let latents: Vec<&[i8]> = background.iter().map(|(_, latent)| *latent).collect();
     let learned = Learned { block, scale, judges: &judges, background: &latents, expanded };

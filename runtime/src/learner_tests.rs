@@ -34,6 +34,27 @@ fn block(rows: &[LabelledRow]) -> Block {
     block
 }
 
+fn solved(
+    kind: HeadKind,
+    guard: Guard,
+    counted: &[LabelledRow],
+    rows: &[LabelledRow],
+    expanded: Option<FeatureBlock<'_>>,
+) -> Result<Served> {
+    let sources = Sources { block: &block(counted), scale: &SCALE, rows, background: &[], expanded };
+    solve(kind, guard, sources, &Budget::default())
+}
+
+#[test]
+fn a_budget_without_room_for_the_head_is_refused_and_one_of_few_rows_lets_few_judge() {
+    let rows = rows();
+    let sources = Sources { block: &block(&rows), scale: &SCALE, rows: &rows, background: &[], expanded: None };
+    let few = solve(HeadKind::Auto, Guard::On, sources, &Budget { judge_rows: 40, ..Budget::default() }).unwrap();
+    assert_eq!(few.examined, 40);
+    let none = solve(HeadKind::Auto, Guard::On, sources, &Budget { memory_mib: 0, ..Budget::default() }).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Limit);
+}
+
 /// Some clear recordings said to be the next class.
 fn mislabelled() -> (Vec<LabelledRow>, Vec<u64>) {
     let mut rows = rows();
@@ -55,12 +76,12 @@ fn classify(served: &Served, latent: &[i8]) -> ClassName {
 #[test]
 fn wrong_labels_are_named_and_the_head_is_that_of_the_others() {
     let (rows, wrong) = mislabelled();
-    let served = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &rows, &[], None).unwrap();
+    let served = solved(HeadKind::Auto, Guard::On, &rows, &rows, None).unwrap();
     assert_eq!(served.doubtful.iter().map(|d| d.id).collect::<Vec<_>>(), wrong);
     assert!(served.doubtful.iter().all(|d| d.wrong > 0.5 && d.sounds_like != d.said), "{:?}", served.doubtful);
     assert_eq!(served.examined, rows.len());
     let right: Vec<LabelledRow> = rows.iter().filter(|r| !wrong.contains(&r.id)).cloned().collect();
-    let without = solve(HeadKind::Auto, Guard::Off, &block(&right), &SCALE, &right, &[], None).unwrap();
+    let without = solved(HeadKind::Auto, Guard::Off, &right, &right, None).unwrap();
     assert_eq!(served.head, without.head);
     for row in rows.iter().filter(|r| wrong.contains(&r.id)) {
         assert_eq!(classify(&served, &row.latent), name((row.recording % 4) as usize));
@@ -70,11 +91,11 @@ fn wrong_labels_are_named_and_the_head_is_that_of_the_others() {
 #[test]
 fn a_believing_head_learns_wrong_labels_and_a_guarded_one_believes_right_ones() {
     let (wrong, _) = mislabelled();
-    let believing = solve(HeadKind::Auto, Guard::Off, &block(&wrong), &SCALE, &wrong, &[], None).unwrap();
-    let guarded = solve(HeadKind::Auto, Guard::On, &block(&wrong), &SCALE, &wrong, &[], None).unwrap();
+    let believing = solved(HeadKind::Auto, Guard::Off, &wrong, &wrong, None).unwrap();
+    let guarded = solved(HeadKind::Auto, Guard::On, &wrong, &wrong, None).unwrap();
     assert!(believing.doubtful.is_empty() && believing.head != guarded.head);
     let right = rows();
-    let clean = solve(HeadKind::Auto, Guard::On, &block(&right), &SCALE, &right, &[], None).unwrap();
+    let clean = solved(HeadKind::Auto, Guard::On, &right, &right, None).unwrap();
     assert!(clean.doubtful.is_empty(), "{:?}", clean.doubtful);
     assert!(clean.unknown.is_some() && clean.evidence.is_some_and(|e| e.accuracy > 0.95));
 }
@@ -87,7 +108,7 @@ fn a_class_is_not_doubted_away() {
         rows[..2].iter().map(|r| LabelledRow { id: r.id + 900, class: name(3), recording: 77, ..r.clone() }).collect();
     rows.retain(|r| r.class != name(3));
     rows.extend(copies);
-    let served = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &rows, &[], None).unwrap();
+    let served = solved(HeadKind::Auto, Guard::On, &rows, &rows, None).unwrap();
     assert!(served.head.classes().contains(&name(3)) && served.doubtful.is_empty(), "{:?}", served.doubtful);
 }
 
@@ -95,12 +116,12 @@ fn a_class_is_not_doubted_away() {
 fn single_heads_take_every_label_and_rows_of_other_statistics_are_refused() {
     let (rows, _) = mislabelled();
     for kind in [HeadKind::Ncm, HeadKind::Slda, HeadKind::Ridge] {
-        let served = solve(kind, Guard::On, &block(&rows), &SCALE, &rows, &[], None).unwrap();
+        let served = solved(kind, Guard::On, &rows, &rows, None).unwrap();
         assert!(served.doubtful.is_empty() && served.unknown.is_none());
         assert_eq!(served.head.name(), kind.solved().unwrap().name());
     }
     let strange = [LabelledRow { class: ClassName::new("eel").unwrap(), ..rows[0].clone() }];
-    let error = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &strange, &[], None).unwrap_err();
+    let error = solved(HeadKind::Auto, Guard::On, &rows, &strange, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
 
@@ -119,14 +140,14 @@ fn rows_in_doubt_are_taken_out_of_the_features_as_well_and_other_heads_do_not_lo
     let (rows, wrong) = mislabelled();
     let expanded = of_features(&rows);
     let with = FeatureBlock { features: &features, block: &expanded };
-    let served = solve(HeadKind::Auto, Guard::On, &block(&rows), &SCALE, &rows, &[], Some(with)).unwrap();
+    let served = solved(HeadKind::Auto, Guard::On, &rows, &rows, Some(with)).unwrap();
     assert_eq!(served.doubtful.iter().map(|d| d.id).collect::<Vec<_>>(), wrong);
     assert_eq!(served.members.len(), 3);
     let right: Vec<LabelledRow> = rows.iter().filter(|r| !wrong.contains(&r.id)).cloned().collect();
     let expanded = of_features(&right);
     let without = FeatureBlock { features: &features, block: &expanded };
-    let clean = solve(HeadKind::Auto, Guard::Off, &block(&right), &SCALE, &right, &[], Some(without)).unwrap();
+    let clean = solved(HeadKind::Auto, Guard::Off, &right, &right, Some(without)).unwrap();
     assert_eq!(served.head, clean.head);
-    let ridge = |expanded| solve(HeadKind::Ridge, Guard::On, &block(&right), &SCALE, &right, &[], expanded).unwrap().head;
+    let ridge = |expanded| solved(HeadKind::Ridge, Guard::On, &right, &right, expanded).unwrap().head;
     assert_eq!(ridge(Some(without)), ridge(None));
 }

@@ -5,7 +5,10 @@ pub mod audio;
 pub mod backbone;
 pub mod board;
 pub mod calibration;
+pub mod clock;
 pub mod config;
+#[cfg(feature = "capture")]
+pub mod daemon;
 pub mod error;
 pub mod event;
 pub mod features;
@@ -14,6 +17,7 @@ pub mod kernel;
 pub mod latent;
 pub mod learn;
 pub mod learner;
+pub mod live;
 mod mix;
 pub mod monitor;
 pub mod pipeline;

@@ -88,6 +88,7 @@ impl Embedder {
             samples: vec![0.0; window],
             filled: 0,
             index: 0,
+            stride: 1,
             input: vec![0.0; front_end.input_len()],
             embedding: vec![0.0; dim],
             front_end,
@@ -180,6 +181,12 @@ impl Embedder {
         })
     }
 
+    /// From now on only windows whose number is a multiple of `stride` are embedded, from 1 on: what a board can do that is slower than its
+    /// sound. The others are passed over, and keep their numbers.
+    pub fn set_stride(&mut self, stride: u32) {
+        self.windows.stride = u64::from(stride.max(1));
+    }
+
     fn clear(&mut self) {
         self.resampler.reset();
         self.consumed = 0;
@@ -198,6 +205,8 @@ struct Windows {
     filled: usize,
     /// Number of the window being filled.
     index: u64,
+    /// One window in so many is embedded.
+    stride: u64,
     input: Vec<f32>,
     embedding: Vec<f32>,
 }
@@ -211,7 +220,7 @@ impl Windows {
             self.filled += n;
             samples = later;
             if self.filled == self.samples.len() {
-                self.emit(sink)?;
+                if self.index.is_multiple_of(self.stride) { self.emit(sink)? } else { self.advance() }
             }
         }
         Ok(())
@@ -248,10 +257,14 @@ impl Windows {
             embedding: &self.embedding,
         };
         let result = sink(window);
+        self.advance();
+        result
+    }
+
+    fn advance(&mut self) {
         self.index += 1;
         self.samples.copy_within(self.hop.., 0);
         self.filled = self.filled.saturating_sub(self.hop);
-        result
     }
 }
 
@@ -313,6 +326,13 @@ mod tests {
     type Row = (u64, u64, usize, f32, f32, Vec<f32>);
 
     fn run(e: &mut Embedder, samples: &[f32], pieces: &[usize]) -> Vec<Row> {
+        let (rows, count) = counted(e, samples, pieces);
+        assert_eq!(count, rows.len() as u64);
+        rows
+    }
+
+    /// The windows that were handed out, and how many the sound has.
+    fn counted(e: &mut Embedder, samples: &[f32], pieces: &[usize]) -> (Vec<Row>, u64) {
         let mut rows = Vec::new();
         let mut keep = |w: Window<'_>| {
             rows.push((w.index, w.start, w.len, w.peak, w.rms, w.embedding.to_vec()));
@@ -328,8 +348,7 @@ mod tests {
             rest = later;
         }
         let count = e.finish(&mut keep).unwrap();
-        assert_eq!(count, rows.len() as u64);
-        rows
+        (rows, count)
     }
 
     fn noise(n: usize) -> Vec<f32> {
@@ -364,6 +383,16 @@ mod tests {
     fn windows_start_at_multiples_of_the_hop() {
         let rows = run(&mut embedder(16000), &noise(3000), &[100]);
         assert!(rows.iter().enumerate().all(|(i, r)| (r.0, r.1) == (i as u64, 400 * i as u64)), "{rows:?}");
+    }
+
+    #[test]
+    fn with_a_stride_some_windows_are_passed_over_and_the_others_are_as_before() {
+        let (mut e, x) = (embedder(16000), noise(5000));
+        let all = run(&mut e, &x, &[700]);
+        e.set_stride(3);
+        let (some, count) = counted(&mut e, &x, &[700]);
+        assert_eq!(some, all.iter().filter(|r| r.0 % 3 == 0).cloned().collect::<Vec<_>>());
+        assert_eq!((some.len(), count), (4, 11));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use wheatear::ErrorKind;
 use wheatear::head::{Head, argmax};
 use wheatear::latent::SpaceId;
 use wheatear::learn::{ClassName, LabelSet, Origin};
-use wheatear::learner::{self, Standing};
+use wheatear::learner::{self, Budget, Standing};
 use wheatear::monitor::Monitor;
 use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
 use wheatear::units::Moment;
@@ -51,7 +51,7 @@ fn teach(adapter: &mut Adapter, recordings: impl Iterator<Item = u64>, said: imp
 }
 
 fn settle(adapter: &mut Adapter) -> Standing {
-    learner::settle(adapter, &Monitor::new(DIM).unwrap()).unwrap()
+    learner::settle(adapter, &Monitor::new(DIM).unwrap(), &Budget::default()).unwrap()
 }
 
 /// Share of unheard windows that are named right.
@@ -77,7 +77,7 @@ fn what_serves_is_kept_and_comes_back_without_being_solved_again() {
     assert!(standing.verdict.is_none() && standing.generation == adapter.generation() && accuracy(&standing) > 0.9);
     drop(adapter);
     let again = Adapter::open(&path, Access::Read).unwrap();
-    let kept = learner::stand(&again).unwrap();
+    let kept = learner::stand(&again, &Budget::default()).unwrap();
     assert_eq!(
         (&kept.served.head, &kept.served.unknown, kept.generation),
         (&standing.served.head, &standing.served.unknown, standing.generation)
@@ -99,22 +99,22 @@ fn a_poisoned_head_is_refused_until_its_labels_are_taken_back() {
     let poisoned = settle(&mut adapter);
     assert!(poisoned.is_refused() && poisoned.served.head == before.served.head, "{:?}", poisoned.verdict);
     assert!(poisoned.generation == oldest_wrong && accuracy(&poisoned) > 0.9);
-    assert!(accuracy(&learner::newest(&adapter).unwrap()) < 0.7);
+    assert!(accuracy(&learner::newest(&adapter, &Budget::default()).unwrap()) < 0.7);
     drop(adapter);
     let mut adapter = Adapter::open(&path, Access::Write).unwrap();
-    assert!(learner::stand(&adapter).unwrap().is_refused());
+    assert!(learner::stand(&adapter, &Budget::default()).unwrap().is_refused());
     // What a person accepts serves, also after the next opening.
     let copy = folder.path().join("b");
     std::fs::create_dir(&copy).unwrap();
     for file in std::fs::read_dir(&path).unwrap().map(|f| f.unwrap()) {
         std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
     }
-    let accepted = learner::accept(&mut Adapter::open(&copy, Access::Write).unwrap()).unwrap();
-    let served = learner::stand(&Adapter::open(&copy, Access::Read).unwrap()).unwrap();
+    let accepted = learner::accept(&mut Adapter::open(&copy, Access::Write).unwrap(), &Budget::default()).unwrap();
+    let served = learner::stand(&Adapter::open(&copy, Access::Read).unwrap(), &Budget::default()).unwrap();
     assert!(!served.is_refused() && served.served.head == accepted.served.head && accuracy(&served) < 0.7);
     // Nor does writing it anew make it serve.
     adapter.compact().unwrap();
-    assert!(learner::stand(&adapter).unwrap().is_refused());
+    assert!(learner::stand(&adapter, &Budget::default()).unwrap().is_refused());
     assert_eq!(adapter.undo(120, Durability::Now).unwrap().0, 240);
     let mended = settle(&mut adapter);
     assert!(!mended.is_refused() && mended.generation == adapter.generation() && accuracy(&mended) > 0.9, "{:?}", mended.verdict);
@@ -165,8 +165,8 @@ fn a_head_that_cannot_be_made_out_is_passed_over() {
     let other_version = [&[bytes[0] + 1], &bytes[1..]].concat();
     for wrong in [Vec::new(), vec![bytes[0]], bytes[..bytes.len() / 2].to_vec(), other_version, not_a_number] {
         adapter.keep_head(wrong).unwrap();
-        assert_eq!(learner::stand(&adapter).unwrap().served.head, good.served.head);
-        assert!(!learner::stand(&adapter).unwrap().served.answers.rows.is_empty());
+        assert_eq!(learner::stand(&adapter, &Budget::default()).unwrap().served.head, good.served.head);
+        assert!(!learner::stand(&adapter, &Budget::default()).unwrap().served.answers.rows.is_empty());
     }
     let too_long = adapter.keep_head(vec![0; 10 << 20]).unwrap_err();
     assert!(too_long.kind() == ErrorKind::Limit && too_long.to_string().contains("room"), "{too_long}");
@@ -187,7 +187,7 @@ fn what_the_monitor_knows_comes_back_with_the_adapter() {
         }
     }
     assert!(monitor.answers() == 120 && monitor.report(None).accuracy.unwrap() > 0.9);
-    learner::settle(&mut adapter, &monitor).unwrap();
+    learner::settle(&mut adapter, &monitor, &Budget::default()).unwrap();
     drop(adapter);
     let bytes = Adapter::open(&path, Access::Read).unwrap().kept_monitor().unwrap().unwrap();
     assert_eq!(Monitor::decode(&bytes, DIM), Some(monitor.clone()));
@@ -208,6 +208,27 @@ fn going_back_to_where_a_head_was_refused_does_not_let_it_serve() {
     let refused = adapter.generation();
     teach(&mut adapter, 180..183, |c| c);
     adapter.roll_back(refused, 2).unwrap();
-    let back = learner::stand(&adapter).unwrap();
+    let back = learner::stand(&adapter, &Budget::default()).unwrap();
     assert!(back.is_refused() && back.served.head == right.served.head, "{:?}", back.verdict);
+}
+
+#[test]
+fn the_rows_of_one_live_label_stand_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut adapter = create(&folder.path().join("a"));
+    // Of each class 24 windows, by two labels: with one of them left out as a whole, half of the class is.
+    for n in 0..6u64 {
+        let labels = LabelSet::single(class((n % 3) as usize));
+        let latents: Vec<[i8; DIM]> = (0..6).flat_map(|k| windows((n % 3) as usize, 100 * n + k)).collect();
+        let rows: Vec<NewRow<'_>> = latents
+            .iter()
+            .map(|latent| NewRow { latent, labels: &labels, time_delta_ns: 0, start_sample: 0, flags: RowFlags::default() })
+            .collect();
+        let time = Moment { monotonic_ns: 1000 + n, ..Moment::UNKNOWN };
+        let batch = Batch { origin: adapter.origin(), by: "test".into(), time, graph: 1, source: 0, source_complete: true };
+        adapter.learn(&batch, &rows, Durability::Now).unwrap();
+    }
+    let answers = learner::newest(&adapter, &Budget::default()).unwrap().served.answers;
+    let recordings: std::collections::BTreeSet<u64> = answers.rows.iter().map(|r| r.recording).collect();
+    assert_eq!((answers.rows.len(), recordings.len()), (72, 6));
 }

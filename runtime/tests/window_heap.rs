@@ -16,7 +16,7 @@ use wheatear::head::{Head, HeadKind, LatentHead, Presence};
 use wheatear::latent::Quantiser;
 use wheatear::learn::{Block, BlockKind, ClassName, LabelSet};
 use wheatear::learner::mixed::{self, Blocks};
-use wheatear::learner::{self, Guard, LabelledRow};
+use wheatear::learner::{self, Budget, Guard, LabelledRow, Sources};
 use wheatear::pipeline::{Embedder, Window};
 
 /// Counts the bytes that were ever asked for. The one test here is alone in its process, so that nothing else is counted.
@@ -78,7 +78,8 @@ fn a_window_allocates_nothing_outside_the_backbone_call_and_inside_it_as_much_as
     let (dim, inside) = (quantiser.dim(), Arc::new(AtomicUsize::new(0)));
     let hop = manifest.audio.hop_samples as usize * SOURCE_RATE_HZ as usize / manifest.audio.rate_hz as usize;
     let (block, rows) = taught(dim);
-    let served = learner::solve(HeadKind::Auto, Guard::On, &block, quantiser.scale(), &rows, &[], None).unwrap();
+    let sources = Sources { block: &block, scale: quantiser.scale(), rows: &rows, background: &[], expanded: None };
+    let served = learner::solve(HeadKind::Auto, Guard::On, sources, &Budget::default()).unwrap();
     let unknown = served.unknown.as_ref().expect("rows judged");
     let mut mixed = Block::new(BlockKind::Mixed, dim).unwrap();
     let name = |n: usize| ClassName::new(&format!("class {n}")).unwrap();

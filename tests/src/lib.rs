@@ -2,4 +2,5 @@
 //! microphone without hardware ([`sound_server`]). The tests themselves lie in tests/ beside this folder.
 
 pub mod fuzz;
+pub mod live;
 pub mod sound_server;

@@ -1,7 +1,7 @@
 //! A microphone through the whole command, with live sound from a private PulseAudio: what is played arrives, whole and at
 //! the rate asked for, and recording outlives the sound server.
 
-#[allow(dead_code, unused_imports)] // The other half is for the tests of the command line.
+#[allow(dead_code, unused_imports, unused_macros)] // The other half is for the tests of the command line.
 #[path = "cli/command.rs"]
 mod command;
 
@@ -193,7 +193,7 @@ fn devices_lists_the_microphone_and_a_wrong_name_is_answered_with_the_list() {
     assert!(formats.iter().any(|f| f["samples"] == "f32" && f["channels"] == 1), "{list:#}");
     let out = room.folder.path().join("none.wav");
     let mut record = wheatear();
-    record.args(["record", "--seconds", "1", "--device", "no such wren", "--out"]).arg(&out).envs(room.server.environment());
+    record.args(["record", "--seconds", "1", "--microphone", "no such wren", "--out"]).arg(&out).envs(room.server.environment());
     Ran::of(&mut record).fails(4, &["no such wren", default["id"].as_str().unwrap(), "wheatear devices"]);
     assert!(!out.exists());
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use wheatear::learner::{self, Verdict};
 use wheatear::store::Access;
 
+use crate::board::BoardArgs;
 use crate::opened::{Found, open};
 use crate::output::print_facts;
 
@@ -15,6 +16,8 @@ use crate::output::print_facts;
 pub struct Args {
     /// Adapter
     adapter: PathBuf,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Result as JSON
     #[arg(long)]
     json: bool,
@@ -38,10 +41,11 @@ struct Accepted<'a> {
 /// # Errors
 /// `Learn` when nothing was learned yet; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
-    let standing = learner::stand(&adapter)?;
+    let standing = learner::stand(&adapter, &budget)?;
     let was_refused = standing.is_refused();
-    let generation = if was_refused { learner::accept(&mut adapter)?.generation } else { standing.generation };
+    let generation = if was_refused { learner::accept(&mut adapter, &budget)?.generation } else { standing.generation };
     let verdict = standing.verdict;
     let done = Accepted { adapter: &args.adapter, was_refused, verdict, generation, found: Found::of(&adapter) };
     print_facts(args.json, &done, |d| match (&d.verdict, d.was_refused) {

@@ -5,7 +5,7 @@ use wheatear::Result;
 use wheatear::head::LinearHead;
 use wheatear::latent::Quantiser;
 use wheatear::learn::{BlockKind, LabelSet};
-use wheatear::learner;
+use wheatear::learner::{self, Budget};
 use wheatear::monitor::{Fall, Monitor};
 use wheatear::store::Adapter;
 
@@ -36,8 +36,8 @@ impl Asking {
     ///
     /// # Errors
     /// As [`learner::stand`].
-    pub fn begin(adapter: &Adapter) -> Result<Asking> {
-        let head = if learner::can_serve(adapter)? { Some(learner::stand(adapter)?.served.head) } else { None };
+    pub fn begin(adapter: &Adapter, budget: &Budget) -> Result<Asking> {
+        let head = if learner::can_serve(adapter)? { Some(learner::stand(adapter, budget)?.served.head) } else { None };
         let scores = vec![0.0; head.as_ref().map_or(0, |h| h.classes.len())];
         Ok(Asking {
             head,

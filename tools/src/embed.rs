@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
-use wheatear::backbone::manifest::{Manifest, Normalise};
+use wheatear::backbone::manifest::Manifest;
 use wheatear::backbone::session::SessionOptions;
 use wheatear::config::Config;
 use wheatear::latent::Quantiser;
@@ -168,14 +168,6 @@ pub struct Embedded<T> {
     pub windows: Vec<T>,
     /// Facts about the file.
     pub summary: FileSummary,
-}
-
-/// Level below which a window is taken for silence: the floor of peak normalisation, or -60 dBFS.
-pub fn silence_peak(manifest: &Manifest) -> f32 {
-    match manifest.normalise {
-        Normalise::Peak { floor } => floor,
-        Normalise::None { .. } => 1e-3,
-    }
 }
 
 /// A window that is not silent, as it is learned.

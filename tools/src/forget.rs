@@ -9,7 +9,8 @@ use wheatear::learn::ClassName;
 use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind};
 
-use crate::opened::{Found, acknowledged, open};
+use crate::board::BoardArgs;
+use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list, names};
 
@@ -26,6 +27,8 @@ pub struct Args {
     /// With --hard: also when rows of other classes are lost
     #[arg(long, requires = "hard")]
     yes: bool,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Result as JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +47,8 @@ struct Forgotten<'a> {
     lost_beside: Vec<ClassRows>,
     generation: u64,
     durable: bool,
+    /// Generation of the head that serves.
+    serves: Option<u64>,
     #[serde(flatten)]
     found: Found,
 }
@@ -54,6 +59,7 @@ struct Forgotten<'a> {
 /// `Input` when there is no such class, or when forgetting hard would lose rows of others and `--yes` is not given; those of
 /// opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
     let mut done = Forgotten {
         adapter: &args.adapter,
@@ -66,6 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         lost_beside: Vec::new(),
         generation: adapter.generation(),
         durable: adapter.is_durable(),
+        serves: None,
         found: Found::of(&adapter),
     };
     let (only, mixed) = held(&adapter, &args.class);
@@ -85,6 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     done.rows_taken_back = if args.hard { rows.saturating_sub(mixed) } else { only };
     (done.rows_that_stay_as_something_else, done.forgotten) = (mixed, true);
     (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());
+    done.serves = serves(&adapter, &budget);
     print_facts(args.json, &done, text)
 }
 

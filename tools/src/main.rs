@@ -3,7 +3,9 @@
 //! Exit codes: 0 done, 1 unforeseen, 2 usage, and one for each kind of error from 3 on (`wheatear::ErrorKind::exit_code`).
 
 mod accept;
+mod adapter;
 mod asking;
+mod board;
 mod classify;
 mod clock;
 mod compact;
@@ -15,6 +17,7 @@ mod forget;
 mod inspect;
 mod lab;
 mod label_sets;
+mod listen;
 mod load;
 mod onnx;
 mod opened;
@@ -50,6 +53,7 @@ enum Command {
     /// Turn an ONNX model into a backbone
     Export(Box<export::Args>),
     Teach(Box<teach::Args>),
+    Listen(Box<listen::Args>),
     Classify(Box<classify::Args>),
     Inspect(inspect::Args),
     Accept(accept::Args),
@@ -80,6 +84,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
         Command::Export(args) => export::run(&args),
         Command::Teach(args) => teach::run(&args),
+        Command::Listen(args) => listen::run(&args),
         Command::Classify(args) => classify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Accept(args) => accept::run(&args),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use wheatear::learner::{self, Standing, Verdict};
+use wheatear::learner::{self, Budget, Standing, Verdict};
 use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
 use wheatear::{ErrorKind, Result};
 
@@ -55,12 +55,24 @@ pub fn reading<T>(folder: &Path, mut read: impl FnMut(&Adapter) -> Result<T>) ->
 ///
 /// # Errors
 /// As [`learner::stand`].
-pub fn serving(adapter: &Adapter) -> Result<Standing> {
-    let standing = learner::stand(adapter)?;
+pub fn serving(adapter: &Adapter, budget: &Budget) -> Result<Standing> {
+    let standing = learner::stand(adapter, budget)?;
     if let Some(verdict) = standing.verdict.as_ref().filter(|v| !v.accepts()) {
         log::warn!("{}", refusal(adapter.folder(), standing.generation, verdict));
     }
     Ok(standing)
+}
+
+/// Generation of the head that serves after a correction, none when there is nothing to solve one from; warns when the guard refused
+/// the newest, or no head can be solved: the correction is done all the same.
+pub fn serves(adapter: &Adapter, budget: &Budget) -> Option<u64> {
+    let found = learner::can_serve(adapter).and_then(|can| if can { serving(adapter, budget).map(Some) } else { Ok(None) });
+    found
+        .unwrap_or_else(|e| {
+            log::warn!("{e}");
+            None
+        })
+        .map(|standing| standing.generation)
 }
 
 /// What a refused head is told as.

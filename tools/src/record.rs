@@ -25,8 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "F.wav")]
     out: PathBuf,
     /// Id, name or a part of the name, as `wheatear devices` lists them; the default one when left out
-    #[arg(long)]
-    device: Option<String>,
+    #[arg(long, value_name = "DEVICE")]
+    microphone: Option<String>,
     /// Rate in hertz; the device's own when left out
     #[arg(long, value_parser = clap::value_parser!(u32).range(8000..=384_000))]
     rate: Option<u32>,
@@ -80,7 +80,7 @@ struct Facts<'a> {
 /// `Missing` or `Input` when the device is not there or gives nothing; those of writing the file.
 pub fn run(args: &Args) -> Result<()> {
     // Whether there is such a device at all is said at once; later it may come and go.
-    let input = devices::find(args.device.as_deref())?;
+    let input = devices::find(args.microphone.as_deref())?;
     let channel = args.channel.map_or(Channel::Mean, |n| Channel::One(n - 1));
     let settings = MicrophoneSettings { device: Some(input.id), rate_hz: args.rate, channel, ..MicrophoneSettings::default() };
     let mut running = Microphone::start(settings)?;

@@ -9,7 +9,8 @@ use wheatear::learn::{ClassName, LabelSet};
 use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::opened::{Found, acknowledged, open};
+use crate::board::BoardArgs;
+use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
 use crate::tally::class_line;
 
@@ -26,6 +27,8 @@ pub struct Args {
     /// Who says so
     #[arg(long, value_name = "NAME", default_value = "relabel")]
     by: String,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Result as JSON
     #[arg(long)]
     json: bool,
@@ -102,6 +105,8 @@ struct Relabelled<'a> {
     new_classes: Vec<&'a ClassName>,
     generation: u64,
     durable: bool,
+    /// Generation of the head that serves.
+    serves: Option<u64>,
     #[serde(flatten)]
     found: Found,
 }
@@ -113,6 +118,7 @@ struct Relabelled<'a> {
 /// be one too many; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let labels = args.labels.set()?;
+    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
     let (ids, not_held) = wanted(&adapter, &args.rows)?;
     let known: BTreeSet<ClassName> = adapter.tally().into_keys().flatten().collect();
@@ -127,6 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         new_classes: named().filter(|c| !known.contains(*c)).collect(),
         generation: ack.generation,
         durable: ack.durable,
+        serves: serves(&adapter, &budget),
         found: Found::of(&adapter),
     };
     print_facts(args.json, &relabelled, text)

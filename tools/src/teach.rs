@@ -4,24 +4,23 @@
 //! new, and a run that was cut off goes on behind the last sound it had learned.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use wheatear::backbone::manifest::Manifest;
-use wheatear::config::{Config, DurabilityChoice};
-use wheatear::latent::{Quantiser, SpaceId};
-use wheatear::learn::{BlockKind, ClassName, Origin};
+use wheatear::config::DurabilityChoice;
+use wheatear::learn::{BlockKind, ClassName};
 use wheatear::learner::{self, Verdict};
-use wheatear::store::{Access, Adapter, Batch, Creation, Durability, NewRow, RowFlags};
+use wheatear::store::{Adapter, Batch, Durability, NewRow, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
+use crate::adapter::NewAdapterArgs;
 use crate::asking::{Asked, Asking};
+use crate::board::{BoardArgs, budget_of, tell_slow};
 use crate::clock;
-use crate::embed::{
-    BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress, silence_peak,
-};
+use crate::embed::{BackboneArgs, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress};
 use crate::label_sets;
-use crate::opened::{acknowledged, refusal, tell_size};
+use crate::opened::{acknowledged, refusal};
 use crate::output::print;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
@@ -36,24 +35,16 @@ pub struct Args {
     backbone: BackboneArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Adapter: a folder, made when it is not there
     #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
     adapter: Option<PathBuf>,
     /// When a label is safe from a power cut: each sound (label), or sixteen sounds at a time (chunk, the default)
     #[arg(long, value_enum)]
     durability: Option<DurabilityArg>,
-    /// Bits of a latent component in a new adapter, 4 to 8; without it the manifest's
-    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=8))]
-    latent_bits: Option<u8>,
-    /// Rows that a new adapter's replay can hold; without it 16384
-    #[arg(long, value_name = "ROWS")]
-    replay_rows: Option<u32>,
-    /// Classes that a new adapter can hold; without it 256
-    #[arg(long, value_name = "CLASSES")]
-    max_classes: Option<u32>,
-    /// Device that a new adapter learns on, 32 hexadecimal digits; without it a random one
-    #[arg(long, value_name = "HEX", value_parser = device_id)]
-    device: Option<[u8; 16]>,
+    #[command(flatten)]
+    new: NewAdapterArgs,
     /// Result as JSON
     #[arg(long)]
     json: bool,
@@ -69,11 +60,6 @@ enum DurabilityArg {
 
 /// Sounds between two syncs at durability `chunk`.
 const SOUNDS_PER_SYNC: usize = 16;
-
-fn device_id(text: &str) -> Result<[u8; 16], String> {
-    let digits: Option<Vec<u8>> = (0..16).map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect();
-    digits.filter(|_| text.len() == 32).and_then(|d| d.try_into().ok()).ok_or_else(|| "32 hexadecimal digits".to_owned())
-}
 
 #[derive(Debug, Default, serde::Serialize)]
 struct Taught {
@@ -109,6 +95,8 @@ struct Taught {
 /// Those of the folder, the backbone and the adapter; `Input` when some sounds could not be used (all others are learned).
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
+    let board = args.board.load(&config)?;
+    let budget = budget_of(board.as_ref());
     let folder = adapter_folder(args.adapter.as_deref(), &config)?;
     let backbone = args.backbone.choose(&config)?;
     let configured = config.learn.durability.map_or(DurabilityArg::default(), |d| match d {
@@ -118,7 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let durability = args.durability.unwrap_or(configured);
     let sounds = labelled_in(&args.folder)?;
     let manifest = backbone.manifest()?;
-    let mut adapter = open_or_create(args, &config, &folder, &backbone, &manifest, sounds.len())?;
+    let mut adapter = args.new.open_or_create(&config, board.as_ref(), &folder, &backbone, &manifest, sounds.len())?;
     backbone.remember(&folder);
     let remembered = adapter.header().creation.max_sources as usize;
     if sounds.len() > remembered {
@@ -161,8 +149,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut done = Taught { already_known: known, relabelled, durability, adapter: folder.clone(), ..Taught::default() };
     (done.recovery, done.damaged_chunks) = (adapter.recovery().to_string(), adapter.damaged_chunks());
     let quantiser = adapter.quantiser()?;
-    let silence = silence_peak(&manifest);
-    let mut asking = Asking::begin(&adapter)?;
+    let silence = manifest.silence_peak();
+    let mut asking = Asking::begin(&adapter, &budget)?;
     let bar = progress("teaching", files.len());
     if !files.is_empty() {
         let latents = || latent_of(&quantiser, silence);
@@ -191,7 +179,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     if learner::can_serve(&adapter)? {
-        let standing = learner::settle(&mut adapter, &asking.monitor)?;
+        let begun = Instant::now();
+        let standing = learner::settle(&mut adapter, &asking.monitor, &budget)?;
+        tell_slow(&folder, &budget, begun.elapsed());
         (done.serves, done.verdict) = (Some(standing.generation), standing.verdict);
     }
     (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());
@@ -205,57 +195,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .at(&done.unusable[0])
             .cure("mend or remove them, then run the same command again")
             .into()),
-    }
-}
-
-fn open_or_create(
-    args: &Args,
-    config: &Config,
-    folder: &Path,
-    backbone: &BackboneChoice,
-    manifest: &Manifest,
-    sounds: usize,
-) -> Result<Adapter> {
-    let bits_wanted = args.latent_bits.or(config.adapter.latent_bits);
-    let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
-    let open = || {
-        let adapter = crate::opened::open(folder, Access::Write)?;
-        let bits = adapter.header().creation.bits;
-        if bits_wanted.is_some_and(|b| b != bits) {
-            return Err(Error::new(ErrorKind::Mismatch, "the adapter has latents of another width")
-                .at(folder.display())
-                .expected(format!("{bits} bits"))
-                .cure("leave out --latent-bits, or teach a new adapter"));
-        }
-        adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
-        Ok(adapter)
-    };
-    if is_there() {
-        return open();
-    }
-    let quantiser = Quantiser::from_manifest(manifest, bits_wanted)?;
-    // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
-    backbone.check()?;
-    let origin = Origin { device: args.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
-    let space = SpaceId::of(manifest, bits_wanted)?;
-    let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
-    let replay_rows = args.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows);
-    let bounds = bounds.with_replay_rows(replay_rows);
-    let creation = Creation {
-        undo_rows: config.adapter.undo_rows.unwrap_or(bounds.undo_rows),
-        background_rows: config.adapter.background_rows.unwrap_or(bounds.background_rows),
-        modality: manifest.modality,
-        created: clock::now(),
-        max_classes: args.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
-        max_sources: bounds.max_sources.max(u32::try_from(2 * sounds).unwrap_or(u32::MAX)),
-        seed: u64::from_le_bytes(clock::random_bytes()?),
-        ..bounds
-    };
-    tell_size(&creation)?;
-    match Adapter::create(folder, creation, clock::random_bytes()?) {
-        // Another process made it in the meantime.
-        Err(_) if is_there() => open(),
-        created => created,
     }
 }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use wheatear::store::tally::fewer;
 use wheatear::store::{Access, Durability};
 
-use crate::opened::{Found, acknowledged, open};
+use crate::board::BoardArgs;
+use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list};
 
@@ -19,6 +20,8 @@ pub struct Args {
     /// How many labels
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     labels: u32,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Result as JSON
     #[arg(long)]
     json: bool,
@@ -32,6 +35,8 @@ struct Undone<'a> {
     rows_by_class: Vec<ClassRows>,
     generation: u64,
     durable: bool,
+    /// Generation of the head that serves.
+    serves: Option<u64>,
     #[serde(flatten)]
     found: Found,
 }
@@ -41,6 +46,7 @@ struct Undone<'a> {
 /// # Errors
 /// `Input` when there are not so many labels, `Limit` when one reaches behind the undo horizon; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
     let before = adapter.tally();
     let (rows, ack) = adapter.undo(args.labels as usize, Durability::Now)?;
@@ -51,6 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         rows_by_class: list(&fewer(&before, &adapter.tally())),
         generation: ack.generation,
         durable: ack.durable,
+        serves: serves(&adapter, &budget),
         found: Found::of(&adapter),
     };
     print_facts(args.json, &undone, |u| {

@@ -276,6 +276,14 @@ pub enum GraphInput {
 }
 
 impl Manifest {
+    /// Level below which a window is taken for silence: the floor of peak normalisation, or -60 dBFS.
+    pub fn silence_peak(&self) -> f32 {
+        match self.normalise {
+            Normalise::Peak { floor } => floor,
+            Normalise::None { .. } => 1e-3,
+        }
+    }
+
     /// Reads and checks `folder/manifest.toml` (or the manifest file itself).
     ///
     /// Returns the manifest and the folder it lies in.

@@ -70,6 +70,11 @@ impl Unknown {
         Ok(())
     }
 
+    /// The same, with the scores of an slda head that is a few rows on.
+    pub(crate) fn with_head(&self, head: LinearHead) -> Unknown {
+        Unknown { head, ..self.clone() }
+    }
+
     /// Forgets the classes for which `keep` is false.
     pub(crate) fn retain(&mut self, keep: impl Fn(&crate::learn::ClassName) -> bool) {
         self.head.retain(keep);

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Doubtful;
+use super::{Budget, Doubtful, recording};
 use crate::Result;
 use crate::head::{LabelMoments, Moments, Presence, SetRow, judges};
 use crate::learn::{Block, BlockKind, LabelSet};
-use crate::store::{Adapter, record};
+use crate::store::Adapter;
 
 /// A row with any labels.
 #[derive(Debug, Clone)]
@@ -35,13 +35,13 @@ pub struct Blocks<'a> {
 }
 
 /// The presence head of `adapter`, without the rows in doubt; none when it has no mixed rows.
-pub(super) fn presence(adapter: &Adapter, latents: &Block, doubtful: &[Doubtful]) -> Result<Option<Presence>> {
+pub(super) fn presence(adapter: &Adapter, latents: &Block, doubtful: &[Doubtful], budget: &Budget) -> Result<Option<Presence>> {
     let Some(mixed) = adapter.block(BlockKind::Mixed)?.filter(|b| b.rows() > 0) else { return Ok(None) };
     let background = adapter.block(BlockKind::Background)?.filter(|b| b.rows() > 0);
     let holds_several = adapter.held_labels().any(|(_, labels, _)| labels.positive().len() > 1);
     let blocks = Blocks { latents, mixed: &mixed, background: background.as_ref(), holds_several };
     let doubtful: Vec<u64> = doubtful.iter().map(|d| d.id).collect();
-    solve(blocks, &adapter.header().creation.scale, &judging(adapter, latents, &doubtful)?, &doubtful)
+    solve(blocks, &adapter.header().creation.scale, &judging(adapter, latents, &doubtful, budget)?, &doubtful)
 }
 
 /// The presence head of rows whose latents have steps of `scale` \[D\]. `rows` are some of them, recordings whole; those whose id is in
@@ -70,9 +70,8 @@ fn is_several(latents: &Block, mixed: &Block) -> bool {
 }
 
 /// All held rows of some recordings of every class, of some with mixed rows and of some of background, and the rows in doubt.
-fn judging(adapter: &Adapter, latents: &Block, doubtful: &[u64]) -> Result<Vec<LabelSetRow>> {
+fn judging(adapter: &Adapter, latents: &Block, doubtful: &[u64], budget: &Budget) -> Result<Vec<LabelSetRow>> {
     let classes: Vec<_> = latents.classes().keys().collect();
-    let recording = |learned: &record::Learned, id: u64| if learned.batch.source == 0 { id } else { learned.batch.source };
     // Mixed rows and background stand for a class each, and mixed rows for as many as there are, so that half of the judges are.
     let kinds = classes.len().max(1);
     let mut places = Vec::new();
@@ -88,7 +87,8 @@ fn judging(adapter: &Adapter, latents: &Block, doubtful: &[u64]) -> Result<Vec<L
         }
         Ok(())
     })?;
-    let chosen: BTreeSet<u64> = judges::choose(&places).into_iter().map(|i| places[i].1).collect();
+    let rows_max = budget.rows_max(adapter.dim(), classes.len())?;
+    let chosen: BTreeSet<u64> = judges::choose(&places, budget.judge_rows as usize, rows_max).into_iter().map(|i| places[i].1).collect();
     let mut rows = Vec::new();
     adapter.rows(|learned| {
         for ((meta, labels), latent) in learned.rows.iter().zip(learned.latents.chunks_exact(adapter.dim())) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::trial::{self, Judgement, Verdict};
-use super::{Served, serve};
+use super::{Budget, Served, serve};
 use crate::head::HeadKind;
 use crate::learn::ClassName;
 use crate::monitor::Monitor;
@@ -46,32 +46,16 @@ struct Kept<'a> {
 ///
 /// # Errors
 /// As [`serve`]; those of reading what was kept. One that cannot be made out is passed over, and the head of all rows serves.
-pub fn stand(adapter: &Adapter) -> Result<Standing> {
-    let Some(mut kept) = kept(adapter)? else { return newest(adapter) };
-    if kept.generation == adapter.generation() {
-        return Ok(kept);
-    }
-    let newest = newest(adapter)?;
-    let verdict = trial::compare(&kept.judgement, &newest.served.answers);
-    if verdict.accepts() {
-        let judgement = newest.served.answers.judgement(Some(&kept.judgement));
-        return Ok(Standing { verdict: Some(verdict), judgement, ..newest });
-    }
-    // What a person took away is never named again.
-    let presence = newest.served.presence.iter().flat_map(|p| p.present.iter().chain(&p.vetoes));
-    let known: BTreeSet<&ClassName> = presence.chain([&newest.served.head]).flat_map(|head| &head.classes).collect();
-    match kept.served.retain(|class| known.contains(class)) {
-        true => Ok(Standing { verdict: Some(verdict), tried: newest.tried, ..kept }),
-        false => Ok(newest),
-    }
+pub fn stand(adapter: &Adapter, budget: &Budget) -> Result<Standing> {
+    kept(adapter)?.map_or_else(|| newest(adapter, budget), |kept| kept.follow(adapter, budget))
 }
 
 /// The head of all rows, whatever the guard says of it: a person decided.
 ///
 /// # Errors
 /// As [`serve`].
-pub fn newest(adapter: &Adapter) -> Result<Standing> {
-    let served = serve(adapter, HeadKind::Auto)?;
+pub fn newest(adapter: &Adapter, budget: &Budget) -> Result<Standing> {
+    let served = serve(adapter, HeadKind::Auto, budget)?;
     Ok(Standing {
         judgement: served.answers.judgement(None),
         served,
@@ -85,14 +69,24 @@ pub fn newest(adapter: &Adapter) -> Result<Standing> {
 ///
 /// # Errors
 /// As [`stand`] and [`Adapter::checkpoint`]. An adapter without room for them serves all the same: a line in the log says so.
-pub fn settle(adapter: &mut Adapter, monitor: &Monitor) -> Result<Standing> {
+pub fn settle(adapter: &mut Adapter, monitor: &Monitor, budget: &Budget) -> Result<Standing> {
+    let from = kept(adapter)?;
+    keep(adapter, monitor, budget, from)
+}
+
+/// As [`settle`], where the head that serves is `from`, which need not have been kept; none where there was none.
+///
+/// # Errors
+/// As [`settle`].
+pub fn keep(adapter: &mut Adapter, monitor: &Monitor, budget: &Budget, from: Option<Standing>) -> Result<Standing> {
     let monitor = monitor.encode()?;
     let is_known = adapter.kept_monitor()?.as_ref() == Some(&monitor);
+    let follow = |adapter: &Adapter| from.map_or_else(|| newest(adapter, budget), |from| from.follow(adapter, budget));
     if is_known && kept(adapter)?.is_some_and(|kept| kept.tried == adapter.generation()) {
-        return stand(adapter);
+        return follow(adapter);
     }
     adapter.fresh_generation()?;
-    let standing = stand(adapter)?;
+    let standing = follow(adapter)?;
     match standing.write(adapter, monitor) {
         Err(e) if e.kind() == ErrorKind::Limit => {
             log::warn!("{e}");
@@ -107,15 +101,39 @@ pub fn settle(adapter: &mut Adapter, monitor: &Monitor) -> Result<Standing> {
 ///
 /// # Errors
 /// As [`settle`], and `Limit` when there is no room to keep it.
-pub fn accept(adapter: &mut Adapter) -> Result<Standing> {
+pub fn accept(adapter: &mut Adapter, budget: &Budget) -> Result<Standing> {
     adapter.fresh_generation()?;
-    let standing = newest(adapter)?;
+    let standing = newest(adapter, budget)?;
     let monitor = adapter.kept_monitor()?.map_or_else(|| Monitor::new(adapter.dim())?.encode(), Ok)?;
     standing.write(adapter, monitor)?;
     Ok(standing)
 }
 
 impl Standing {
+    /// The head that serves when `adapter`, of which this one served before, has learned more: that of all its rows, unless the guard
+    /// refuses it.
+    ///
+    /// # Errors
+    /// As [`serve`].
+    pub fn follow(mut self, adapter: &Adapter, budget: &Budget) -> Result<Standing> {
+        if self.generation == adapter.generation() {
+            return Ok(self);
+        }
+        let newest = newest(adapter, budget)?;
+        let verdict = trial::compare(&self.judgement, &newest.served.answers);
+        if verdict.accepts() {
+            let judgement = newest.served.answers.judgement(Some(&self.judgement));
+            return Ok(Standing { verdict: Some(verdict), judgement, ..newest });
+        }
+        // What a person took away is never named again.
+        let presence = newest.served.presence.iter().flat_map(|p| p.present.iter().chain(&p.vetoes));
+        let known: BTreeSet<&ClassName> = presence.chain([&newest.served.head]).flat_map(|head| &head.classes).collect();
+        match self.served.retain(|class| known.contains(class)) {
+            true => Ok(Standing { verdict: Some(verdict), tried: newest.tried, ..self }),
+            false => Ok(newest),
+        }
+    }
+
     /// Whether a newer head was refused.
     pub fn is_refused(&self) -> bool {
         self.verdict.as_ref().is_some_and(|v| !v.accepts())

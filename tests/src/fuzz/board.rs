@@ -13,7 +13,8 @@ pub fn run(data: &[u8]) {
 /// One board with a note, one without.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let bench = "format = 1\nname = \"bench\"\ndescription = \"a test bench\"\narch = \"aarch64\"\npage_bytes = 16384\n\
-                 adapter_mib = 128\ninference_threads = 3\nproviders = [\"cuda\", \"cpu\"]\n";
+                 adapter_mib = 128\ninference_threads = 3\nproviders = [\"cuda\", \"cpu\"]\n\
+                 [learning]\nmemory_mib = 64\njudge_rows = 200\nhead_ms = 1500\n";
     let note = "[[note]]\ntext = \"it hums\"\nsource = \"we listened\"\n";
     vec![("plain".into(), bench.into()), ("note".into(), [bench, note].concat().into())]
 }

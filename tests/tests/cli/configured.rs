@@ -32,3 +32,34 @@ fn a_configuration_names_backbone_adapter_and_bounds_and_the_command_line_goes_b
     }
     run!("classify", &sounds, "--config", folder.path().join("none.toml")).fails(4, &["none.toml"]);
 }
+
+#[test]
+fn a_board_bounds_the_adapter_and_what_learning_takes_and_a_wrong_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, board, file) = (folder.path().join("sounds"), folder.path().join("board.toml"), folder.path().join("wheatear.toml"));
+    put_instruments(&sounds, &INSTRUMENTS, 0, 3);
+    let profile = |adapter_mib: u32, memory_mib: u32, head_ms: u32| {
+        let text = format!(
+            "format = 1\nname = \"small\"\ndescription = \"a small one\"\narch = \"aarch64\"\npage_bytes = 4096\nadapter_mib = {adapter_mib}\n\
+             inference_threads = 1\nproviders = [\"cpu\"]\n[learning]\nmemory_mib = {memory_mib}\njudge_rows = 40\nhead_ms = {head_ms}\n"
+        );
+        std::fs::write(&board, text).unwrap();
+    };
+    let adapter = folder.path().join("mine");
+    std::fs::write(&file, "board = \"board.toml\"\n[adapter]\nfolder = \"mine\"\n").unwrap();
+    profile(40, 64, 60_000);
+    let large = run!("teach", &sounds, "--config", &file, "--backbone", aisfx(), "--replay-rows", "20000");
+    large.fails(11, &["larger than the board", "small", "40 MiB", "--replay-rows"]);
+    assert!(!adapter.exists());
+    run!("teach", &sounds, "--config", &file, "--backbone", aisfx(), "--replay-rows", "100").ok();
+    assert_eq!(inspect_head(&adapter, &board)["judging_rows"].as_u64().map(|n| n <= 60), Some(true));
+    profile(64, 4, 60_000);
+    run!("classify", &sounds, "--adapter", &adapter, "--board", &board, "--json").ok();
+    run!("undo", &adapter, "--board", &board).fails(11, &["more memory than the board", "memory_mib of"]);
+    profile(64, 64, 9);
+    run!("classify", &sounds, "--adapter", &adapter, "--board", &board).fails(6, &["board.toml", "learning.head_ms", "10 to 600000"]);
+}
+
+fn inspect_head(adapter: &std::path::Path, board: &std::path::Path) -> serde_json::Value {
+    run!("inspect", adapter, "--head", "--board", board, "--json").ok().json()
+}

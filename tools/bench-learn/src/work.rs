@@ -8,7 +8,7 @@ use wheatear::head::{Head, HeadKind, LatentHead, Moments, SolvedHead, slda};
 use wheatear::kernel;
 use wheatear::kernel::scalar::Sign;
 use wheatear::learn::Block;
-use wheatear::learner::{self, Guard, LabelledRow};
+use wheatear::learner::{self, Budget, Guard, LabelledRow, Served, Sources};
 
 use crate::measure::{Figure, prepared, repeated};
 use crate::rows::{self, Row, Rows};
@@ -50,7 +50,7 @@ pub fn label_to_head(dim: usize, classes: usize) -> Result<Vec<Figure>> {
 /// Scores of a latent, of its values, and how far it is from all classes.
 pub fn window(dim: usize, classes: usize) -> Result<Vec<Figure>> {
     let learned = Learned::new(dim, classes, 4 * classes)?;
-    let served = learner::solve(HeadKind::Auto, Guard::Off, &learned.block, &learned.scale, &learned.judges(100), &[], None)?;
+    let served = learned.serve(&learned.judges(100))?;
     let latents = LatentHead::new(&served.head, &learned.scale);
     let latent = &learned.rows[0].latent;
     let x: Vec<f32> = latent.iter().map(|q| f32::from(*q) * STEP).collect();
@@ -79,9 +79,7 @@ pub fn tournament(dim: usize, classes: usize) -> Result<Figure> {
     let (d, c) = (dim as f64, classes as f64);
     // Two eigendecompositions of about 4.5 D^3 multiply-adds, then of each row the scores of nine parameters in two heads.
     let operations = 9.0 * d.powi(3) + JUDGES as f64 * 18.0 * 4.0 * c * d;
-    repeated("tournament", (dim, classes), operations, || {
-        Ok(learner::solve(HeadKind::Auto, Guard::Off, &learned.block, &learned.scale, &judges, &[], None)?)
-    })
+    repeated("tournament", (dim, classes), operations, || learned.serve(&judges))
 }
 
 struct Learned {
@@ -104,6 +102,11 @@ impl Learned {
 
     fn moments(&self) -> Result<Moments> {
         Ok(Moments::new(&self.block, &self.scale)?)
+    }
+
+    fn serve(&self, rows: &[LabelledRow]) -> Result<Served> {
+        let sources = Sources { block: &self.block, scale: &self.scale, rows, background: &[], expanded: None };
+        Ok(learner::solve(HeadKind::Auto, Guard::Off, sources, &Budget { memory_mib: 65_536, ..Budget::default() })?)
     }
 
     fn judges(&self, count: usize) -> Vec<LabelledRow> {

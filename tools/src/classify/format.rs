@@ -174,7 +174,9 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
     for h in heard {
         for s in stretches(h, made) {
             let (source, class) = (h.file.clone(), s.class.to_owned());
-            tell(What::Heard { source, begin_s: s.begin_s, end_s: s.end_s, class, probability: s.probability, unknown: s.unknown })?;
+            let (id, span) = (None, None);
+            let Stretch { begin_s, end_s, probability, unknown, .. } = s;
+            tell(What::Heard { id, source, begin_s, end_s, span, class, probability, unknown })?;
         }
         if let Some(damage) = &h.damage {
             tell(What::Notice { level: Level::Warning, source: h.file.clone(), text: format!("damaged: {damage}") })?;

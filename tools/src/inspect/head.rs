@@ -7,7 +7,7 @@ use wheatear::Result;
 use wheatear::head::auto::Member;
 use wheatear::head::{LinearHead, Moments, Presence};
 use wheatear::learn::{BlockKind, ClassName};
-use wheatear::learner::{self, Doubtful, Standing, Verdict};
+use wheatear::learner::{self, Budget, Doubtful, Standing, Verdict};
 use wheatear::monitor::prequential::Learned;
 use wheatear::monitor::{Fall, Falling, Report};
 use wheatear::store::Adapter;
@@ -55,9 +55,9 @@ struct Monitored {
 ///
 /// # Errors
 /// `Learn` when nothing was learned yet; those of opening and reading.
-pub fn run(folder: &Path, json: bool) -> anyhow::Result<()> {
+pub fn run(folder: &Path, budget: &Budget, json: bool) -> anyhow::Result<()> {
     let facts = reading(folder, |adapter| {
-        let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter)?;
+        let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter, budget)?;
         Ok(Facts {
             generation: adapter.generation(),
             serves,

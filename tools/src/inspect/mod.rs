@@ -11,6 +11,7 @@ use serde::Serialize;
 use wheatear::learn::{BlockKind, ClassName, LabelSet};
 use wheatear::store::{Access, Adapter};
 
+use crate::board::BoardArgs;
 use crate::output::{bold, print_facts};
 use crate::tally::anonymous;
 
@@ -19,6 +20,8 @@ use crate::tally::anonymous;
 pub struct Args {
     /// Adapter
     adapter: PathBuf,
+    #[command(flatten)]
+    board: BoardArgs,
     /// List the rows that replay holds, as CSV
     #[arg(long)]
     rows: bool,
@@ -115,7 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return rows::run(&args.adapter, args.class.as_ref(), args.limit, args.json);
     }
     if args.head {
-        return head::run(&args.adapter, args.json);
+        return head::run(&args.adapter, &args.board.budget()?, args.json);
     }
     let adapter = Adapter::open(&args.adapter, Access::Read)?;
     print_facts(args.json, &facts(&adapter)?, table)

@@ -9,7 +9,7 @@ use wheatear::pipeline::Window;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use crate::embed::{BackboneChoice, embed_files, progress, silence_peak};
+use crate::embed::{BackboneChoice, embed_files, progress};
 use crate::label_sets;
 use crate::sounds::{Labelled, labelled_in};
 
@@ -22,7 +22,7 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let sounds = labelled_in(folder)?;
     let manifest = backbone.manifest()?;
     let quantiser = Quantiser::from_manifest(&manifest, Some(8))?;
-    let silence = silence_peak(&manifest);
+    let silence = manifest.silence_peak();
     if let Some(other) = sounds.iter().find(|s| s.labels.block_kind() != BlockKind::Latents) {
         let error = Error::new(ErrorKind::Input, "a sound is not of exactly one class").at(other.path.display());
         return Err(error.found(label_sets::text(&other.labels)).cure("leave it out"));

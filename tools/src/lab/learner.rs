@@ -6,7 +6,7 @@ use wheatear::head::naive::{NaiveConfig, NaiveHead};
 use wheatear::head::softmax::{Exemplar, SoftmaxHead};
 use wheatear::head::{Counted, Head, HeadKind, SolvedHead, judges};
 use wheatear::learn::ClassName;
-use wheatear::learner::{self, Guard, LabelledRow, Served};
+use wheatear::learner::{self, Budget, Guard, LabelledRow, Served, Sources};
 
 use super::data::Data;
 use super::evaluate::{Candidate, Doubted, softmax_config};
@@ -146,7 +146,8 @@ fn judges<'a>(classes: &[ClassName], data: &Data, latents: &'a Latents, learned:
         Ok(Counted { latent: latents.steps(*i)?, class, recording: data.recording[*i] as u64 })
     };
     let rows = learned.iter().map(counted).collect::<Result<Vec<_>>>()?;
-    let chosen = judges::choose(&rows.iter().map(|r| (r.class, r.recording)).collect::<Vec<_>>());
+    let places: Vec<_> = rows.iter().map(|r| (r.class, r.recording)).collect();
+    let chosen = judges::choose(&places, Budget::default().judge_rows as usize, usize::MAX);
     Ok(chosen.into_iter().map(|i| rows[i]).collect())
 }
 
@@ -167,5 +168,7 @@ pub fn serve(
         Ok(LabelledRow { id: *i as u64, latent, class, recording: data.recording[*i] as u64 })
     };
     let rows = learned.iter().map(row).collect::<Result<Vec<_>>>()?;
-    learner::solve(HeadKind::Auto, guard, latents.block(statistics)?, latents.scale(), &rows, &[], random.map(Random::block))
+    let (block, expanded) = (latents.block(statistics)?, random.map(Random::block));
+    let sources = Sources { block, scale: latents.scale(), rows: &rows, background: &[], expanded };
+    learner::solve(HeadKind::Auto, guard, sources, &Budget::default())
 }

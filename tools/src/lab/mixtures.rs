@@ -24,7 +24,6 @@ use super::learner::serve;
 use super::metrics::{average_precision, mean, mean_class_accuracy, spread};
 use super::split::{Split, generator};
 use super::{SetArgs, do_all};
-use crate::embed::silence_peak;
 use crate::output::print;
 
 #[derive(Debug, ClapArgs)]
@@ -75,7 +74,7 @@ pub fn run(args: &MixturesArgs) -> anyhow::Result<()> {
     let data = &set.data;
     let most = args.learned.iter().copied().max().unwrap_or(0);
     let runs = do_all(&set.splits, &data.name, |split| {
-        let mut mixer = Mixer { folder, data, embedder: backbone.open()?, silence: silence_peak(&manifest) };
+        let mut mixer = Mixer { folder, data, embedder: backbone.open()?, silence: manifest.silence_peak() };
         let latents = Latents::new(data, &split.train, Width::Bits(8))?;
         let learned = mixer.mix(split, &split.train, most, &latents, &manifest)?;
         let tested = mixer.mix(split, &split.test, args.tested as usize, &latents, &manifest)?;

@@ -7,8 +7,6 @@ use wheatear::backbone::Backbone;
 use wheatear::backbone::manifest::{GraphInput, Manifest};
 use wheatear::pipeline::Embedder;
 
-use crate::embed::silence_peak;
-
 /// In place of a graph: every embedding is zeros.
 struct NoGraph {
     window_samples: usize,
@@ -48,7 +46,7 @@ impl Counter {
     pub fn new(manifest: &Manifest) -> Result<Counter> {
         let graph = NoGraph { window_samples: manifest.audio.window_samples as usize, dim: manifest.embedding.dim as usize };
         let embedder = Embedder::new(manifest.clone(), Box::new(graph), manifest.audio.rate_hz)?;
-        Ok(Counter { embedder, silence: silence_peak(manifest) })
+        Ok(Counter { embedder, silence: manifest.silence_peak() })
     }
 
     /// Rows that the file gives.

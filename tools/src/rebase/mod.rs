@@ -19,7 +19,7 @@ use wheatear::store::{Adapter, Batch, Creation, Durability, NewRow};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, embed_files, hinted, latent_of, progress, silence_peak};
+use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, embed_files, hinted, latent_of, progress};
 use crate::opened::{Found, reading, tell_size};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list};
@@ -219,7 +219,7 @@ fn learn_all(
     embed_files(
         backbone,
         &files,
-        || latent_of(&quantiser, silence_peak(manifest)),
+        || latent_of(&quantiser, manifest.silence_peak()),
         |i, got| {
             let got = match got {
                 Ok(got) => got,

@@ -12,6 +12,7 @@ mod debian;
 mod demo;
 mod fetch;
 mod fuzz;
+mod live;
 mod peers;
 mod process;
 mod setup;
@@ -42,6 +43,12 @@ enum Task {
     },
     /// Show the whole loop on real sounds: learn 20 instruments two at a time, compare, classify, report
     Demo {
+        /// Fetch nothing: use what is cached
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Teach two new classes live, through a sound server, and name them in clips that were never heard
+    Live {
         /// Fetch nothing: use what is cached
         #[arg(long)]
         offline: bool,
@@ -110,6 +117,7 @@ fn main() -> ExitCode {
             true
         }),
         Task::Demo { offline } => demo::run(offline).map(|()| true),
+        Task::Live { offline } => live::run(offline).map(|()| true),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),

@@ -7,6 +7,7 @@
 
 pub mod convert;
 pub mod devices;
+pub mod feed;
 pub mod level;
 pub mod microphone;
 mod retry;

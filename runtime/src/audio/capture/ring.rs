@@ -67,6 +67,7 @@ pub struct Reader {
     samples: Consumer<f32>,
     headers: Consumer<BlockHeader>,
     next: Receiver<Ends>,
+    counters: Arc<Counters>,
 }
 
 /// Makes rings, one in place of the other, all for one reader. The reader's sound ends when this is gone.
@@ -84,7 +85,8 @@ pub(super) fn ring(frames: usize, blocks: usize, counters: Arc<Counters>) -> (Wr
     let (tell, next) = sync_channel(1);
     let rings = Rings { frames, blocks, counters, next: tell, number: 0 };
     let (writer, (samples, headers)) = rings.one(0);
-    (writer, Reader { samples, headers, next }, rings)
+    let counters = rings.counters.clone();
+    (writer, Reader { samples, headers, next, counters }, rings)
 }
 
 impl Rings {
@@ -138,6 +140,11 @@ impl Writer {
         }
     }
 
+    /// Whether there is room for so many samples, in blocks of [`MAX_BLOCK_FRAMES`].
+    pub fn has_room(&self, samples: usize) -> bool {
+        self.samples.slots() >= samples && self.headers.slots() >= samples.div_ceil(MAX_BLOCK_FRAMES)
+    }
+
     /// Hands one block over; whether there was room.
     fn push_block(&mut self, header: BlockHeader, mut fill: impl FnMut(usize, &mut [f32]) -> u32) -> bool {
         if self.headers.is_full() {
@@ -178,6 +185,16 @@ impl Reader {
         samples.extend_from_slice(back);
         chunk.commit_all();
         Some(header)
+    }
+
+    /// Frames so far for which there was no room.
+    pub fn lost(&self) -> u64 {
+        self.counters.lost.load(Relaxed)
+    }
+
+    /// Samples that wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.samples.slots()
     }
 
     /// Whether the microphone has stopped and everything was taken.

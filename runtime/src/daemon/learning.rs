@@ -1,0 +1,219 @@
+//! The thread that learns: a label is committed and acknowledged, then the new head is solved, tried, and sent to inference.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rtrb::{Consumer, Producer};
+
+use super::{Answered, Counters, Names, Published, Reply};
+use crate::Result;
+use crate::event::{Level, What};
+use crate::latent::Quantiser;
+use crate::learner::Judge;
+use crate::live::learning::{Learning, Lesson};
+use crate::store::Acknowledgement;
+
+/// How often the thread looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What this thread is asked to do.
+pub(super) enum Errand {
+    /// `windows` are the numbers of those that it takes.
+    Learn {
+        lesson: Lesson,
+        windows: Vec<u64>,
+        source: String,
+        reply: Reply<Answered>,
+    },
+    Undo {
+        labels: usize,
+        by: String,
+        reply: Reply<Answered>,
+    },
+}
+
+/// What it has to say.
+pub(super) enum News {
+    Event(u64, What),
+    /// A head is on its way; its windows will need these names.
+    Head(Names),
+    /// A label could not be learned: its windows are free again.
+    NotLearned(Vec<u64>),
+    /// So many labels were taken back.
+    Undone(usize),
+}
+
+/// The ends that this thread holds.
+pub(super) struct Ends {
+    pub errands: Receiver<Errand>,
+    pub news: SyncSender<News>,
+    pub heads: Producer<Box<Published>>,
+    pub worn: Consumer<Box<Published>>,
+    pub counters: Arc<Counters>,
+    pub teller: Thread,
+}
+
+struct Work<'a> {
+    learning: Learning,
+    quantiser: &'a Quantiser,
+    ends: Ends,
+    serial: u64,
+    hop: Duration,
+    /// What the last head took, from its labels on.
+    took: Duration,
+    /// Whether a head serves that nothing has tried.
+    bridged: bool,
+}
+
+/// Until nobody has errands any more, or it is stopped; then everything is committed.
+pub(super) fn run(learning: Learning, quantiser: &Quantiser, hop: Duration, ends: Ends, stop: &AtomicBool) -> Result<()> {
+    let mut work = Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false };
+    if work.learning.standing().is_some() {
+        work.publish(Instant::now());
+    }
+    loop {
+        match work.ends.errands.recv_timeout(LOOK) {
+            Ok(errand) => {
+                let begun = Instant::now();
+                work.run(errand);
+                // Labels that came at once share a head.
+                for errand in work.ends.errands.try_iter().take(super::ERRANDS).collect::<Vec<_>>() {
+                    work.run(errand);
+                }
+                work.follow(begun);
+            }
+            Err(RecvTimeoutError::Timeout) if !stop.load(Relaxed) => {}
+            Err(_) => return work.learning.close(),
+        }
+        if let Err(e) = work.learning.rest() {
+            work.tell(What::Notice { level: Level::Error, source: "adapter".into(), text: e.to_string() });
+        }
+    }
+}
+
+impl Work<'_> {
+    fn run(&mut self, errand: Errand) {
+        match errand {
+            Errand::Learn { lesson, windows, source, reply } => {
+                let begun = Instant::now();
+                let (ack, falls) = match self.learning.learn(&lesson) {
+                    Ok(learned) => learned,
+                    // Nobody may be waiting any more, here and below.
+                    Err(e) => {
+                        drop(self.ends.news.send(News::NotLearned(windows)));
+                        return drop(reply.send(Err(e)));
+                    }
+                };
+                drop(reply.send(Ok(answered(lesson.rows.len() as u64, &ack))));
+                self.bridge(&lesson, begun);
+                let (positive, negative) = (lesson.labels.positive(), lesson.labels.negative());
+                let classes = positive.iter().map(ToString::to_string).chain(negative.iter().map(|c| format!("!{c}"))).collect();
+                let rows = lesson.rows.len() as u64;
+                self.tell(What::Learned { source, classes, rows, by: lesson.by, durable: ack.durable });
+                for fall in falls {
+                    let text = format!("answers got worse: {:?} fell from {:.2} to {:.2}", fall.of, fall.change.before, fall.change.after);
+                    self.tell(What::Notice { level: Level::Warning, source: "adapter".into(), text });
+                }
+            }
+            Errand::Undo { labels, by, reply } => match self.learning.undo(labels) {
+                Ok((rows, ack)) => {
+                    drop(self.ends.news.send(News::Undone(labels)));
+                    drop(reply.send(Ok(answered(rows, &ack))));
+                    self.tell(What::Undone { rows, by, durable: ack.durable });
+                }
+                Err(e) => drop(reply.send(Err(e))),
+            },
+        }
+    }
+
+    /// Solves the head of what was learned since, and sends it on its way.
+    fn follow(&mut self, begun: Instant) {
+        let followed = self.learning.follow();
+        if let Err(e) = &followed {
+            self.tell(What::Notice { level: Level::Error, source: "adapter".into(), text: e.to_string() });
+        }
+        // One that nothing has tried must not serve on.
+        if followed.unwrap_or(false) || self.bridged {
+            self.publish(begun);
+        }
+        self.took = begun.elapsed();
+        let head_ms = self.learning.budget().head_ms;
+        if self.took.as_millis() > u128::from(head_ms) {
+            let text = format!("the new head took {} ms, the board gives it {head_ms}", self.took.as_millis());
+            self.tell(What::Notice { level: Level::Warning, source: "board".into(), text });
+        }
+        if self.took >= self.hop / 2
+            && let Err(e) = self.learning.prepare()
+        {
+            log::warn!("{e}: the windows after the next label are answered by the head before until its own is there");
+        }
+    }
+
+    fn publish(&mut self, begun: Instant) {
+        self.bridged = false;
+        let standing = self.learning.standing();
+        let judge = standing.map(|s| Judge::new(&s.served, self.quantiser));
+        let classes = judge.iter().flat_map(|j| j.classes()).map(ToString::to_string).collect();
+        let generation = standing.map_or(0, |s| s.generation);
+        let refused = standing.and_then(|s| s.verdict.as_ref()).filter(|v| !v.accepts()).map(ToString::to_string);
+        if self.send(judge, generation) {
+            self.ends.counters.serving.store(generation, Relaxed);
+            let took_ms = begun.elapsed().as_secs_f64() * 1e3;
+            self.tell(What::Serving { classes, took_ms, untried: false, refused });
+        }
+    }
+
+    /// Sends a head on its way; false where inference has ended.
+    fn send(&mut self, judge: Option<Judge>, generation: u64) -> bool {
+        // Those that came back are dropped here, so that there is room for more.
+        while self.ends.worn.pop().is_ok() {}
+        self.serial += 1;
+        let classes = judge.as_ref().map_or(&[][..], Judge::classes).to_vec();
+        let present = judge.as_ref().and_then(Judge::present_classes).map(<[_]>::to_vec);
+        let names = Names { serial: self.serial, generation, classes, present };
+        // The names first: a window of this head must find them.
+        drop(self.ends.news.send(News::Head(names)));
+        let mut head = Box::new(Published { serial: self.serial, judge });
+        while let Err(rtrb::PushError::Full(back)) = self.ends.heads.push(head) {
+            // Inference takes heads with each window; where it has ended nobody does.
+            if self.ends.heads.is_abandoned() {
+                return false;
+            }
+            head = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Where a head takes longer than half a hop, one that nothing has tried yet serves until it is there.
+    fn bridge(&mut self, lesson: &Lesson, begun: Instant) {
+        if self.took < self.hop / 2 {
+            return;
+        }
+        match self.learning.provisional(lesson) {
+            Ok(Some(served)) => {
+                let judge = Judge::new(&served, self.quantiser);
+                let classes = judge.classes().iter().map(ToString::to_string).collect();
+                self.bridged = true;
+                if self.send(Some(judge), self.learning.adapter().generation()) {
+                    self.tell(What::Serving { classes, took_ms: begun.elapsed().as_secs_f64() * 1e3, untried: true, refused: None });
+                }
+            }
+            Ok(None) => {}
+            Err(e) => log::warn!("{e}: the next windows are answered by the head before"),
+        }
+    }
+
+    fn tell(&self, what: What) {
+        let generation = self.learning.standing().map_or(self.learning.adapter().generation(), |s| s.generation);
+        drop(self.ends.news.send(News::Event(generation, what)));
+        self.ends.teller.unpark();
+    }
+}
+
+fn answered(rows: u64, ack: &Acknowledgement) -> Answered {
+    Answered { rows, generation: ack.generation, durable: ack.durable }
+}

@@ -1,0 +1,450 @@
+//! Live sound, end to end: microphones, a thread that answers windows, one that tells what was heard and takes labels, and one that
+//! learns. This module holds threads, clocks and queues, and nothing else.
+//!
+//! ```text
+//! callback --ring--> inference --windows--> telling --events--> sinks
+//!                        ^                   ^   |
+//!                        |                 label |  errands
+//!                        +---- a new head -- learning
+//! ```
+//!
+//! Every queue is bounded. Where one is full: the ring drops the newest block of samples and counts its frames; inference drops the newest
+//! window and counts it (sound that can wait does); a label that finds learning busy with [`ERRANDS`] others is refused as `Busy`. A board that is slower than its
+//! microphones answers fewer windows ([`crate::live::pace`]). Learning and telling never delay a window.
+
+mod inference;
+mod learning;
+mod telling;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Release};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use rtrb::RingBuffer;
+use serde::Serialize;
+
+use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader, Running};
+use crate::event::Event;
+use crate::learn::{ClassName, LabelSet};
+use crate::learner::{Answer, Judge};
+use crate::live::learning::Learning;
+use crate::live::recent::Place;
+use crate::live::smooth::Rule;
+use crate::pipeline::Embedder;
+use crate::{Error, ErrorKind, Result};
+use inference::Inference;
+use telling::Telling;
+
+/// Windows between inference and telling.
+const WINDOWS: usize = 64;
+/// Labels that wait for the thread that learns.
+pub const ERRANDS: usize = 64;
+/// Heads on their way to inference.
+const HEADS: usize = 4;
+/// How long a command may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How live sound is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// When a class counts as heard.
+    pub rule: Rule,
+    /// Questions an hour; 0 for none.
+    pub ask_per_hour: f64,
+    /// Least doubt that is asked about, 0 to 1.
+    pub ask_doubt: f32,
+    /// How long windows are held for labels that come late, in s.
+    pub recent_s: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { rule: Rule::default(), ask_per_hour: 0.0, ask_doubt: 0.5, recent_s: 600 }
+    }
+}
+
+/// Where sound comes from.
+pub struct Source {
+    /// Its name in events.
+    pub name: String,
+    /// Its samples.
+    pub reader: Reader,
+    /// What happens to it.
+    pub events: Receiver<CaptureEvent>,
+    /// Whether it does not wait: where the board is slower, windows are passed over. Of a file none are.
+    pub is_live: bool,
+    /// A microphone, which is stopped with the daemon.
+    pub microphone: Option<Microphone>,
+}
+
+impl Source {
+    /// Starts a microphone.
+    ///
+    /// # Errors
+    /// As [`Microphone::start`].
+    pub fn microphone(settings: MicrophoneSettings) -> Result<Source> {
+        let name = settings.device.clone().unwrap_or_else(|| "microphone".into());
+        let Running { microphone, reader, events } = Microphone::start(settings)?;
+        Ok(Source { name, reader, events, is_live: true, microphone: Some(microphone) })
+    }
+}
+
+/// Takes events. An error is told once, and the event is lost to this sink alone.
+pub trait Sink: Send {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Where it could not be taken.
+    fn take(&mut self, event: &Event) -> Result<()>;
+}
+
+/// What a label is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// What was heard in the last so many ms: windows of which at least half is in them.
+    Last {
+        /// By which microphone, counted from 0; where there is one only, none need be named.
+        source: Option<u32>,
+        /// How many.
+        ms: u32,
+    },
+    /// The event of this id.
+    Event(u64),
+    /// The window of this number.
+    Window(u64),
+    /// A span of the monotonic clock, of microphone `source`.
+    Span {
+        /// Number of the microphone, from 0.
+        source: u32,
+        /// Begin in ns.
+        begin_ns: u64,
+        /// End in ns.
+        end_ns: u64,
+    },
+}
+
+/// What a person is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Answered {
+    /// Rows that were learned, or taken back.
+    pub rows: u64,
+    /// Generation of the adapter.
+    pub generation: u64,
+    /// True when it survives a power cut from now on.
+    pub durable: bool,
+}
+
+/// What the daemon has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Counts {
+    /// Windows that were answered.
+    pub windows: u64,
+    /// Windows that were answered and found no room on their way.
+    pub windows_dropped: u64,
+    /// Windows that were passed over because the board was too slow.
+    pub windows_skipped: u64,
+    /// One window in so many is answered.
+    pub stride: u64,
+    /// Frames that were heard.
+    pub frames: u64,
+    /// Frames that microphones gave beside and that found no room.
+    pub frames_lost: u64,
+    /// Components of embeddings that were clipped to a latent's range.
+    pub clipped: u64,
+    /// What inference had to tell and found no room for.
+    pub signals_dropped: u64,
+    /// Generation of the head that serves; 0 for none.
+    pub serving: u64,
+    /// From the end of the window that decided to the event, in ms: median and 99 in 100 of the last thousand.
+    pub event_ms: Option<(f64, f64)>,
+    /// Of that, the backbone and the head, in ms.
+    pub answer_ms: Option<(f64, f64)>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    windows: AtomicU64,
+    windows_dropped: AtomicU64,
+    windows_skipped: AtomicU64,
+    signals_dropped: AtomicU64,
+    stride: AtomicU64,
+    serving: AtomicU64,
+    frames: AtomicU64,
+    frames_lost: AtomicU64,
+    clipped: AtomicU64,
+}
+
+/// A window on its way from inference to telling.
+struct LiveWindow {
+    place: Place,
+    latent: Vec<i8>,
+    answer: Option<Answer>,
+    /// Serial number of the head that answered.
+    head: u64,
+    /// What the backbone and the head took.
+    took_ns: u64,
+}
+
+/// A head on its way to inference, or back from there to be dropped.
+struct Published {
+    serial: u64,
+    /// None when there is nothing to judge by any more.
+    judge: Option<Judge>,
+}
+
+/// What inference tells beside windows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Signal {
+    /// Sound is missing before this moment: so many frames, or an unknown number.
+    Gap {
+        source: u32,
+        frames: Option<u64>,
+    },
+    Level {
+        source: u32,
+        change: crate::audio::capture::level::LevelChange,
+    },
+    Stride(u32),
+    /// The backbone could not answer a window.
+    Failed {
+        source: u32,
+    },
+}
+
+/// Names of the classes of a head.
+struct Names {
+    serial: u64,
+    generation: u64,
+    classes: Vec<ClassName>,
+    present: Option<Vec<ClassName>>,
+}
+
+type Reply<T> = SyncSender<Result<T>>;
+
+enum Command {
+    Label { target: Target, labels: LabelSet, by: String, reply: Reply<Answered> },
+    Undo { labels: usize, by: String, reply: Reply<Answered> },
+    Counts { reply: SyncSender<Counts> },
+}
+
+/// Speaks to a running daemon; may be cloned, and used from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    commands: SyncSender<Command>,
+    telling: Thread,
+}
+
+impl Handle {
+    /// Says what was heard. Answers when it is committed; the head follows with an event.
+    ///
+    /// # Errors
+    /// `Input` when the target holds no window that can be learned; `Busy` when too many labels wait, or the daemon has stopped; as
+    /// [`Learning::learn`].
+    pub fn label(&self, target: Target, labels: LabelSet, by: &str) -> Result<Answered> {
+        self.ask(|reply| Command::Label { target, labels, by: by.into(), reply })?
+    }
+
+    /// Takes the newest labels back.
+    ///
+    /// # Errors
+    /// As [`Learning::undo`]; `Busy` as for labels.
+    pub fn undo(&self, labels: usize, by: &str) -> Result<Answered> {
+        self.ask(|reply| Command::Undo { labels, by: by.into(), reply })?
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// `Busy` when the daemon has stopped.
+    pub fn counts(&self) -> Result<Counts> {
+        self.ask(|reply| Command::Counts { reply })
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {
+        let (reply, answer) = sync_channel(1);
+        let sent = self.commands.try_send(command(reply));
+        self.telling.unpark();
+        match sent {
+            Ok(()) => answer.recv_timeout(ANSWER).map_err(|e| match e {
+                RecvTimeoutError::Disconnected => stopped(),
+                RecvTimeoutError::Timeout => {
+                    let error =
+                        Error::new(ErrorKind::Busy, "the daemon does not answer").expected(format!("within {} s", ANSWER.as_secs()));
+                    error.cure("look whether the disk hangs; what was said may still be done")
+                }
+            }),
+            Err(TrySendError::Full(_)) => Err(Error::new(ErrorKind::Busy, "too many commands wait").cure("try again in a moment")),
+            Err(TrySendError::Disconnected(_)) => Err(stopped()),
+        }
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Busy, "the daemon has stopped").cure("start it again")
+}
+
+/// Live sound being heard and learned. Dropping it stops it.
+pub struct Daemon {
+    handle: Handle,
+    stop: Arc<AtomicBool>,
+    microphones: Vec<Microphone>,
+    threads: Vec<JoinHandle<()>>,
+    learning: Option<JoinHandle<Result<()>>>,
+}
+
+impl Daemon {
+    /// Hears `sources`, each through an embedder of its own, and learns into `learning`.
+    ///
+    /// # Errors
+    /// `Config` when there is no source, or not an embedder for each; `Mismatch` when one is not of the adapter's dimension; as
+    /// [`crate::store::Adapter::quantiser`]; `Storage` when the system gives no thread.
+    pub fn start(
+        settings: &Settings,
+        sources: Vec<Source>,
+        embedders: Vec<Embedder>,
+        learning: Learning,
+        sinks: Vec<Box<dyn Sink>>,
+    ) -> Result<Daemon> {
+        if sources.is_empty() || sources.len() != embedders.len() {
+            return Err(Error::new(ErrorKind::Config, "live sound needs a source, and an embedder for each")
+                .expected(format!("{} embedders", sources.len()))
+                .found(embedders.len())
+                .cure("name a microphone"));
+        }
+        settings.rule.validate()?;
+        let quantiser = learning.adapter().quantiser()?;
+        let dims = || embedders.iter().map(|e| e.manifest().embedding.dim as usize);
+        if let Some(other) = dims().find(|dim| *dim != quantiser.dim()) {
+            return Err(Error::new(ErrorKind::Mismatch, "the backbone and the adapter have different dimensions")
+                .expected(quantiser.dim())
+                .found(other)
+                .cure("use the backbone that the adapter was made for"));
+        }
+        let counters = Arc::new(Counters { stride: AtomicU64::new(1), ..Counters::default() });
+        let stop = Arc::new(AtomicBool::new(false));
+        let dim = quantiser.dim();
+        let (windows, windows_out) = RingBuffer::new(WINDOWS);
+        let (mut free, free_out) = RingBuffer::new(WINDOWS);
+        (0..WINDOWS).for_each(|_| drop(free.push(LiveWindow::empty(dim))));
+        let (signals, signals_out) = RingBuffer::new(WINDOWS);
+        let (heads, heads_out) = RingBuffer::new(HEADS);
+        let (worn, worn_out) = RingBuffer::new(ERRANDS + 2 * HEADS);
+        let (commands, commands_out) = sync_channel(ERRANDS);
+        let (errands, errands_out) = sync_channel(ERRANDS);
+        let (news, news_out) = sync_channel(2 * ERRANDS);
+
+        let hop_s = hop_s(&embedders[0]);
+        let (mut readers, mut heard, mut microphones) = (Vec::new(), Vec::new(), Vec::new());
+        for (source, embedder) in sources.into_iter().zip(embedders) {
+            heard.push((source.name, source.events));
+            readers.push((source.reader, embedder, source.is_live));
+            microphones.extend(source.microphone);
+        }
+        let telling = Telling::new(
+            settings,
+            (dim, hop_s),
+            heard,
+            sinks,
+            telling::Ends {
+                windows: windows_out,
+                free,
+                signals: signals_out,
+                commands: commands_out,
+                errands,
+                news: news_out,
+                counters: counters.clone(),
+            },
+        );
+        let telling = spawn("telling", move || telling.run())?;
+        let teller = telling.thread().clone();
+        let learning = {
+            let (quantiser, stop, teller) = (quantiser.clone(), stop.clone(), teller.clone());
+            let ends = learning::Ends { errands: errands_out, news, heads, worn: worn_out, counters: counters.clone(), teller };
+            spawn("learning", move || learning::run(learning, &quantiser, Duration::from_secs_f64(hop_s), ends, &stop))?
+        };
+        let inference = {
+            let ends = inference::Ends { windows, free: free_out, signals, heads: heads_out, worn, teller: teller.clone(), counters };
+            let inference = Inference::new(readers, quantiser, hop_s, ends);
+            let stop = stop.clone();
+            spawn("inference", move || inference.run(&stop))?
+        };
+        let handle = Handle { commands, telling: teller };
+        Ok(Daemon { handle, stop, microphones, threads: vec![inference, telling], learning: Some(learning) })
+    }
+
+    /// What speaks to it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether all sources have ended, as files do.
+    pub fn has_ended(&self) -> bool {
+        self.threads.first().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Whether everything still runs.
+    ///
+    /// # Errors
+    /// `Storage` when a thread has failed: stop the daemon, and start it again.
+    pub fn check(&self) -> Result<()> {
+        let ended = |thread: &JoinHandle<()>| thread.is_finished();
+        if self.threads.iter().any(ended) || self.learning.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Err(Error::new(ErrorKind::Storage, "a thread of the daemon has ended").cure("see the log, and start it again"));
+        }
+        Ok(())
+    }
+
+    /// Stops the microphones, tells what is still heard, commits, and ends the threads.
+    ///
+    /// # Errors
+    /// As [`Learning::close`].
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.microphones.iter_mut().for_each(Microphone::stop);
+        // What was captured before is seen by whoever sees this.
+        self.stop.store(true, Release);
+        let failed = |what: &str| {
+            Error::new(ErrorKind::Storage, "a thread of the daemon failed").at(what).cure("see the log; what was acknowledged is kept")
+        };
+        let mut ended = Ok(());
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                ended = Err(failed(&name));
+            }
+        }
+        let learned = self.learning.take().map_or(Ok(()), |learning| learning.join().unwrap_or_else(|_| Err(failed("learning"))));
+        learned.and(ended)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Err(e) = self.end() {
+            log::error!("{e}");
+        }
+    }
+}
+
+impl LiveWindow {
+    fn empty(dim: usize) -> Box<LiveWindow> {
+        let (place, latent) = (Place::default(), vec![0; dim]);
+        Box::new(LiveWindow { place, latent, answer: None, head: 0, took_ns: 0 })
+    }
+}
+
+fn hop_s(embedder: &Embedder) -> f64 {
+    let audio = &embedder.manifest().audio;
+    f64::from(audio.hop_samples) / f64::from(audio.rate_hz)
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let failed = |e| Error::new(ErrorKind::Storage, "the system gives no thread").at(name).because(e).cure("end other programs");
+    std::thread::Builder::new().name(name.into()).spawn(work).map_err(failed)
+}

@@ -1,0 +1,504 @@
+//! The thread that tells: windows become events, events go to the sinks, and labels find their windows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer};
+
+use super::learning::{Errand, News};
+use super::{Answered, Command, Counters, Counts, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
+use crate::audio::capture::CaptureEvent;
+use crate::audio::capture::level::LevelChange;
+use crate::clock;
+use crate::event::{Event, Level, What};
+use crate::learn::{ClassName, LabelSet};
+use crate::learner::judge::NO_CLASS;
+use crate::live::ask::{Question, Queue, doubt};
+use crate::live::learning::{Lesson, LessonRow};
+use crate::live::recent::{Place, Recent};
+use crate::live::smooth::{self, Smoother, Stretch, Told};
+use crate::live::wall::WallClock;
+use crate::{Error, ErrorKind, Result};
+
+/// How long the thread sleeps when nobody wakes it.
+const LOOK: Duration = Duration::from_millis(20);
+/// Heads whose names are kept for windows that are still on their way.
+const HEADS_KEPT: usize = 32;
+/// Events that can be labelled by their id.
+const EVENTS_KEPT: usize = 512;
+/// Labels whose windows are remembered, so that undo frees them.
+const LABELS_KEPT: usize = 256;
+/// Questions that wait at most.
+const QUESTIONS: usize = 64;
+/// Windows whose times are summed up.
+const TIMES_KEPT: usize = 1000;
+
+/// The ends that this thread holds.
+pub(super) struct Ends {
+    pub windows: Consumer<Box<LiveWindow>>,
+    pub free: Producer<Box<LiveWindow>>,
+    pub signals: Consumer<Signal>,
+    pub commands: Receiver<Command>,
+    pub errands: SyncSender<Errand>,
+    pub news: Receiver<News>,
+    pub counters: Arc<Counters>,
+}
+
+struct Heard {
+    name: String,
+    events: Receiver<CaptureEvent>,
+    smoother: Smoother,
+    /// Begin of its first window.
+    opened_ns: Option<u64>,
+    /// Stretch without a gap that its last window was of.
+    stream: u32,
+}
+
+/// An event that can be labelled.
+struct Labelled {
+    id: u64,
+    source: u32,
+    windows: (u64, u64),
+}
+
+pub(super) struct Telling {
+    ends: Ends,
+    sources: Vec<Heard>,
+    sinks: Vec<(Box<dyn Sink>, bool)>,
+    recent: Recent,
+    questions: Queue,
+    heads: VecDeque<Names>,
+    events: VecDeque<Labelled>,
+    wall: WallClock,
+    /// Windows of the newest labels, each label's.
+    labels: VecDeque<Vec<u64>>,
+    /// Windows that were told as dropped.
+    told_dropped: u64,
+    event_ns: VecDeque<u64>,
+    answer_ns: VecDeque<u64>,
+    told: Vec<Told>,
+}
+
+impl Telling {
+    /// Windows have `dim` dimensions and come every `hop_s`.
+    pub fn new(
+        settings: &Settings,
+        (dim, hop_s): (usize, f64),
+        sources: Vec<(String, Receiver<CaptureEvent>)>,
+        sinks: Vec<Box<dyn Sink>>,
+        ends: Ends,
+    ) -> Telling {
+        let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
+        let heard = |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule, 1), opened_ns: None, stream: 0 };
+        Telling {
+            ends,
+            sources: sources.into_iter().map(heard).collect(),
+            sinks: sinks.into_iter().map(|sink| (sink, true)).collect(),
+            recent: Recent::new(windows, dim),
+            questions: Queue::new(settings.ask_per_hour, settings.ask_doubt, QUESTIONS),
+            heads: VecDeque::new(),
+            events: VecDeque::new(),
+            wall: WallClock::new(clock::now()),
+            labels: VecDeque::new(),
+            told_dropped: 0,
+            event_ns: VecDeque::with_capacity(TIMES_KEPT),
+            answer_ns: VecDeque::with_capacity(TIMES_KEPT),
+            told: Vec::new(),
+        }
+    }
+
+    /// Until inference has ended, and learning too, or nobody can speak to it any more.
+    pub fn run(mut self) {
+        loop {
+            let is_last = self.ends.windows.is_abandoned();
+            if let Some(moved_ms) = self.wall.look(clock::now()) {
+                let text = format!("the clock was set by {:.1} s; times before are as they were told", moved_ms as f64 / 1e3);
+                self.tell(0, What::Notice { level: Level::Warning, source: "clock".into(), text });
+            }
+            self.take_news();
+            self.take_signals();
+            self.tell_dropped();
+            let mut worked = false;
+            while let Ok(window) = self.ends.windows.pop() {
+                self.window(&window);
+                // As many windows as there are have room.
+                drop(self.ends.free.push(window));
+                worked = true;
+            }
+            while let Ok(command) = self.ends.commands.try_recv() {
+                self.command(command);
+                worked = true;
+            }
+            if is_last && !worked {
+                break;
+            }
+            if !worked {
+                std::thread::park_timeout(LOOK);
+            }
+        }
+        (0..self.sources.len()).for_each(|n| self.stop(n));
+        // Learning ends when nobody has errands; what it says until then is told.
+        let (errands, _) = std::sync::mpsc::sync_channel(0);
+        drop(std::mem::replace(&mut self.ends.errands, errands));
+        while let Ok(news) = self.ends.news.recv() {
+            self.news(news);
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        let dropped = self.ends.counters.windows_dropped.load(Relaxed);
+        if dropped > self.told_dropped {
+            let text = format!("{} windows were answered and found no room: events are told too slowly", dropped - self.told_dropped);
+            self.told_dropped = dropped;
+            self.tell(0, What::Notice { level: Level::Warning, source: "daemon".into(), text });
+        }
+    }
+
+    fn window(&mut self, window: &LiveWindow) {
+        let place = window.place;
+        if std::mem::replace(&mut self.sources[place.source as usize].stream, place.stream) != place.stream {
+            self.stop(place.source as usize);
+        }
+        self.recent.push(place, &window.latent);
+        self.questions.forget_before(self.recent.iter().next().map_or(0, |(p, _)| p.number));
+        remember(&mut self.answer_ns, window.took_ns);
+        let n = place.source as usize;
+        self.sources[n].opened_ns.get_or_insert(place.begin_ns);
+        // The head's names came before its first window.
+        if window.answer.is_some() && self.heads.iter().all(|h| h.serial != window.head) {
+            self.take_news();
+        }
+        let heads = std::mem::take(&mut self.heads);
+        let names = heads.iter().find(|h| h.serial == window.head);
+        let mut classes: Vec<(&ClassName, f32)> = Vec::new();
+        let (mut unknown, generation) = (None, names.map_or(0, |h| h.generation));
+        if let (Some(answer), Some(names)) = (&window.answer, names) {
+            unknown = answer.unknown;
+            let said = match &names.present {
+                Some(present) => named(&answer.present, present),
+                // One class alone, the surest.
+                None => named(&answer.best[..1], &names.classes),
+            };
+            classes = said;
+            self.ask(place, &named(&answer.best, &names.classes), unknown, generation);
+        }
+        let Place { number, begin_ns, end_ns, .. } = place;
+        let answered = smooth::Answered { number, begin_ns, end_ns, classes: &classes, unknown, generation };
+        let mut told = std::mem::take(&mut self.told);
+        self.sources[n].smoother.push(answered, &mut told);
+        told.drain(..).for_each(|t| self.tell_stretch(n, t, Some(end_ns)));
+        (self.told, self.heads) = (told, heads);
+    }
+
+    fn ask(&mut self, place: Place, best: &[(&ClassName, f32)], unknown: Option<f32>, generation: u64) {
+        let p: Vec<f32> = best.iter().map(|(_, p)| *p).collect();
+        let Place { number, source, begin_ns, end_ns, .. } = place;
+        let question = Question { window: number, source, span_ns: (begin_ns, end_ns), doubt: doubt(&p, unknown) };
+        if !self.questions.offer(question, end_ns) {
+            return;
+        }
+        let guesses = best.iter().map(|(class, p)| (class.to_string(), *p)).collect();
+        let (source, span) = (self.sources[source as usize].name.clone(), (self.wall.at(begin_ns), self.wall.at(end_ns)));
+        self.tell(generation, What::Asked { window: number, source, span, guesses, unknown });
+    }
+
+    /// Ends what is heard of a source: its sound stops here, or has a gap.
+    fn stop(&mut self, n: usize) {
+        let mut told = std::mem::take(&mut self.told);
+        self.sources[n].smoother.stop(&mut told);
+        told.drain(..).for_each(|t| self.tell_stretch(n, t, None));
+        self.told = told;
+    }
+
+    /// Tells of a stretch, as decided by a window that ended at `decided_ns`.
+    fn tell_stretch(&mut self, n: usize, told: Told, decided_ns: Option<u64>) {
+        let heard = &self.sources[n];
+        let source = heard.name.clone();
+        let seconds = |ns: u64| ns.saturating_sub(heard.opened_ns.unwrap_or(ns)) as f64 * 1e-9;
+        let (generation, what) = match told {
+            Told::Began(s) => {
+                let Stretch { id, class, begin_ns, probability, unknown, .. } = s;
+                (
+                    s.generation,
+                    What::Began {
+                        id: self.number(n, id, s.windows),
+                        source,
+                        begin: self.wall.at(begin_ns),
+                        class: class.to_string(),
+                        probability,
+                        unknown,
+                    },
+                )
+            }
+            Told::Ended(s) => {
+                let (begin_s, end_s) = (seconds(s.begin_ns), seconds(s.end_ns));
+                let id = Some(self.number(n, s.id, s.windows));
+                let span = Some((self.wall.at(s.begin_ns), self.wall.at(s.end_ns)));
+                let (class, probability, unknown) = (s.class.to_string(), s.probability, s.unknown);
+                (s.generation, What::Heard { id, source, begin_s, end_s, span, class, probability, unknown })
+            }
+        };
+        let began = matches!(what, What::Began { .. });
+        self.tell(generation, what);
+        if let Some(decided_ns) = decided_ns.filter(|_| began) {
+            remember(&mut self.event_ns, clock::since_boot_ns().saturating_sub(decided_ns));
+        }
+    }
+
+    /// Number of an event among those of all sources, under which its windows are found.
+    fn number(&mut self, n: usize, id: u64, windows: (u64, u64)) -> u64 {
+        let (count, source) = (self.sources.len() as u64, n as u32);
+        let id = (id - 1) * count + u64::from(source) + 1;
+        match self.events.iter_mut().find(|e| e.id == id) {
+            Some(event) => event.windows = windows,
+            None => {
+                if self.events.len() == EVENTS_KEPT {
+                    self.events.pop_front();
+                }
+                self.events.push_back(Labelled { id, source, windows });
+            }
+        }
+        id
+    }
+
+    fn take_news(&mut self) {
+        while let Ok(news) = self.ends.news.try_recv() {
+            self.news(news);
+        }
+    }
+
+    fn news(&mut self, news: News) {
+        match news {
+            News::Event(generation, what) => self.tell(generation, what),
+            News::Head(names) => {
+                if self.heads.len() == HEADS_KEPT {
+                    self.heads.pop_front();
+                }
+                self.heads.push_back(names);
+            }
+            News::NotLearned(windows) => {
+                self.recent.note(&windows, false);
+                self.labels.retain(|label| *label != windows);
+            }
+            News::Undone(labels) => {
+                for windows in (0..labels).map_while(|_| self.labels.pop_back()).collect::<Vec<_>>() {
+                    self.recent.note(&windows, false);
+                }
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(signal) = self.ends.signals.pop() {
+            let (source, level, text) = match signal {
+                Signal::Gap { source, frames } => {
+                    let lost = frames.map_or("sound is missing, nobody knows how much".to_owned(), |n| format!("{n} frames were lost"));
+                    (Some(source), Level::Warning, lost)
+                }
+                Signal::Level { source, change } => {
+                    let (level, text) = match change {
+                        LevelChange::Silent => (Level::Warning, "the microphone is silent: is it muted or unplugged?".to_owned()),
+                        LevelChange::Sounding => (Level::Info, "the microphone sounds again".to_owned()),
+                        LevelChange::Clipping { share } => {
+                            (Level::Warning, format!("the microphone clips ({:.1} % of a second): lower its gain", 100.0 * share))
+                        }
+                        LevelChange::Unclipped => (Level::Info, "the microphone clips no more".to_owned()),
+                    };
+                    (Some(source), level, text)
+                }
+                Signal::Stride(1) => (None, Level::Info, "every window is answered again".to_owned()),
+                Signal::Stride(n) => (None, Level::Warning, format!("the board is slower than the sound: one window in {n} is answered")),
+                Signal::Failed { source } => {
+                    (Some(source), Level::Error, "the backbone could not answer a window; it begins anew".to_owned())
+                }
+            };
+            let source = source.map_or("board".to_owned(), |n| self.sources[n as usize].name.clone());
+            self.tell(0, What::Notice { level, source, text });
+        }
+        for n in 0..self.sources.len() {
+            while let Ok(event) = self.sources[n].events.try_recv() {
+                self.capture(n, event);
+            }
+        }
+    }
+
+    fn capture(&mut self, n: usize, event: CaptureEvent) {
+        let (level, text) = match event {
+            CaptureEvent::Opened { device, format, channels, rate_hz, asked_rate_hz, .. } => {
+                let asked = asked_rate_hz.filter(|asked| *asked != rate_hz);
+                let asked = asked.map_or(String::new(), |asked| format!(" (it has no {asked} Hz)"));
+                (Level::Info, format!("hears {device}: {channels} channels of {format} at {rate_hz} Hz{asked}"))
+            }
+            CaptureEvent::Lost { why, retry_in_ms } => {
+                self.stop(n);
+                (Level::Error, format!("lost: {why}; tried again in {:.2} s", retry_in_ms as f64 / 1e3))
+            }
+            CaptureEvent::Xrun { times } => (Level::Warning, format!("the device lost sound by itself, {times} times")),
+            CaptureEvent::Overrun { frames } => (Level::Warning, format!("{frames} frames were lost: the board is too slow")),
+            CaptureEvent::NotNumbers { samples } => (Level::Warning, format!("{samples} samples were no numbers and were made 0")),
+            CaptureEvent::Stopped => (Level::Info, "stopped".to_owned()),
+        };
+        let source = self.sources[n].name.clone();
+        self.tell(0, What::Notice { level, source, text });
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Label { target, labels, by, reply } => {
+                let errand = self.lesson(target, labels, by);
+                let taken = errand.as_ref().map_or(Vec::new(), |(_, windows, _)| windows.clone());
+                let errand = errand.map(|(lesson, windows, source)| Errand::Learn { lesson, windows, source, reply: reply.clone() });
+                if self.send(errand, reply) {
+                    self.take(taken);
+                }
+            }
+            Command::Undo { labels, by, reply } => {
+                self.send(Ok(Errand::Undo { labels, by, reply: reply.clone() }), reply);
+            }
+            // Nobody may be waiting any more.
+            Command::Counts { reply } => drop(reply.send(self.counts())),
+        }
+    }
+
+    /// Whether the errand is on its way.
+    fn send(&self, errand: Result<Errand>, reply: Reply<Answered>) -> bool {
+        let sent = errand.and_then(|errand| match self.ends.errands.try_send(errand) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                Err(Error::new(ErrorKind::Busy, "too many labels wait to be learned").cure("try again in a moment"))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(super::stopped()),
+        });
+        match sent {
+            Ok(()) => true,
+            Err(refused) => {
+                // Nobody may be waiting any more.
+                drop(reply.send(Err(refused)));
+                false
+            }
+        }
+    }
+
+    /// Notes that a label has taken these windows.
+    fn take(&mut self, windows: Vec<u64>) {
+        self.recent.note(&windows, true);
+        let taken = self.recent.iter().filter(|(p, _)| windows.contains(&p.number));
+        let spans: Vec<(u32, u64, u64)> = taken.map(|(p, _)| (p.source, p.begin_ns, p.end_ns)).collect();
+        spans.into_iter().for_each(|(source, begin, end)| self.questions.answered(source, (begin, end)));
+        if self.labels.len() == LABELS_KEPT {
+            self.labels.pop_front();
+        }
+        self.labels.push_back(windows);
+    }
+
+    /// The windows that a label is about, but the silent ones and those that a label has taken.
+    fn lesson(&self, target: Target, labels: LabelSet, by: String) -> Result<(Lesson, Vec<u64>, String)> {
+        let at = clock::now();
+        let found: Vec<(&Place, &[i8])> = match target {
+            Target::Last { source, ms } => {
+                let since = at.monotonic_ns.saturating_sub(u64::from(ms) * 1_000_000);
+                self.recent.within(self.microphone(source)?, since, at.monotonic_ns).collect()
+            }
+            Target::Event(id) => {
+                let event = self.events.iter().find(|e| e.id == id).ok_or_else(|| nothing("no event of this id is held", id))?;
+                // One that is still heard has grown since it was told.
+                let own = (id - 1) / self.sources.len() as u64 + 1;
+                let (first, last) = self.sources[event.source as usize].smoother.windows(own).unwrap_or(event.windows);
+                self.recent.numbered(event.source, first, last).collect()
+            }
+            Target::Window(number) => self.recent.iter().filter(|(p, _)| p.number == number).collect(),
+            Target::Span { source, begin_ns, end_ns } => self.recent.within(self.microphone(Some(source))?, begin_ns, end_ns).collect(),
+        };
+        let sounding: Vec<&(&Place, &[i8])> = found.iter().filter(|(p, _)| !p.is_silent).collect();
+        let free: Vec<&&(&Place, &[i8])> = sounding.iter().filter(|(p, _)| !p.is_learned).collect();
+        let Some((first, _)) = free.first() else {
+            return Err(match (found.is_empty(), sounding.is_empty()) {
+                (true, _) => nothing("no window is held of what the label is about", format!("{target:?}")),
+                (_, true) => nothing("what the label is about is silent", format!("{target:?}")),
+                _ => Error::new(ErrorKind::Input, "what the label is about was labelled already")
+                    .found(format!("{} windows", sounding.len()))
+                    .cure("take that label back first (undo), or correct its rows with wheatear relabel"),
+            });
+        };
+        let source = self.sources[first.source as usize].name.clone();
+        let row = |(place, latent): &&&(&Place, &[i8])| LessonRow {
+            latent: latent.to_vec(),
+            time_delta_ns: place.begin_ns as i64 - at.monotonic_ns as i64,
+            start_sample: place.start_sample,
+        };
+        let rows: Vec<LessonRow> = free.iter().map(row).collect();
+        let windows = free.iter().map(|(p, _)| p.number).collect();
+        let is_weak = rows.len() > 1;
+        Ok((Lesson { labels, rows, is_weak, by, at }, windows, source))
+    }
+
+    /// The microphone that is meant.
+    fn microphone(&self, named: Option<u32>) -> Result<u32> {
+        let there = self.sources.len();
+        let wrong = |what: &str, found: String| {
+            let names: Vec<String> = self.sources.iter().enumerate().map(|(n, s)| format!("{} ({})", n + 1, s.name)).collect();
+            Err(Error::new(ErrorKind::Input, what).expected(names.join(", ")).found(found).cure("name one of them"))
+        };
+        match named {
+            Some(n) if (n as usize) < there => Ok(n),
+            Some(n) => wrong("there is no such microphone", (u64::from(n) + 1).to_string()),
+            None if there == 1 => Ok(0),
+            None => wrong("several microphones are heard, and the label names none", "none".into()),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let c = &self.ends.counters;
+        Counts {
+            windows: c.windows.load(Relaxed),
+            windows_dropped: c.windows_dropped.load(Relaxed),
+            windows_skipped: c.windows_skipped.load(Relaxed),
+            stride: c.stride.load(Relaxed),
+            frames: c.frames.load(Relaxed),
+            frames_lost: c.frames_lost.load(Relaxed),
+            clipped: c.clipped.load(Relaxed),
+            signals_dropped: c.signals_dropped.load(Relaxed),
+            serving: c.serving.load(Relaxed),
+            event_ms: percentiles(&self.event_ns),
+            answer_ms: percentiles(&self.answer_ns),
+        }
+    }
+
+    fn tell(&mut self, generation: u64, what: What) {
+        let event = Event::new(clock::now(), generation, what);
+        for (sink, works) in &mut self.sinks {
+            match sink.take(&event) {
+                Ok(()) => *works = true,
+                Err(e) if std::mem::replace(works, false) => log::error!("{e}; events are lost to it until it works again"),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn nothing(what: &str, found: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Input, what).found(found).cure("label it sooner, or hold windows for longer (--recent-s)")
+}
+
+/// The classes with their names.
+fn named<'a>(best: &[(usize, f32)], classes: &'a [ClassName]) -> Vec<(&'a ClassName, f32)> {
+    best.iter().filter(|b| b.0 != NO_CLASS.0).filter_map(|(c, p)| classes.get(*c).map(|class| (class, *p))).collect()
+}
+
+fn remember(times: &mut VecDeque<u64>, ns: u64) {
+    if times.len() == TIMES_KEPT {
+        times.pop_front();
+    }
+    times.push_back(ns);
+}
+
+/// Median and 99 in 100, in ms.
+fn percentiles(times: &VecDeque<u64>) -> Option<(f64, f64)> {
+    let mut sorted: Vec<u64> = times.iter().copied().collect();
+    sorted.sort_unstable();
+    let at = |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize).map(|ns| *ns as f64 * 1e-6);
+    if sorted.is_empty() { None } else { at(0.5).zip(at(0.99)) }
+}

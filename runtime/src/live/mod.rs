@@ -1,0 +1,11 @@
+//! What live sound needs beside the pipeline: events from windows, recent windows for labels that come late, questions to a person,
+//! and keeping pace. Nothing here holds a thread or a clock: time is an argument.
+
+pub mod ask;
+pub mod learning;
+pub mod pace;
+pub mod provisional;
+pub mod recent;
+pub mod smooth;
+pub mod timeline;
+pub mod wall;

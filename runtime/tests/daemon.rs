@@ -1,0 +1,370 @@
+//! Live sound end to end, from samples that a program feeds, with a backbone that hears tones.
+
+#![cfg(feature = "capture")]
+
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use wheatear::audio::capture::Reader;
+use wheatear::audio::capture::feed::Feed;
+use wheatear::backbone::Backbone;
+use wheatear::backbone::manifest::{GraphInput, Manifest};
+use wheatear::clock::since_boot_ns;
+use wheatear::daemon::{Answered, Daemon, Settings, Sink, Source, Target};
+use wheatear::event::{Event, What};
+use wheatear::latent::SpaceId;
+use wheatear::learn::{BlockKind, ClassName, LabelSet, Origin};
+use wheatear::learner::Budget;
+use wheatear::live::learning::Learning;
+use wheatear::pipeline::Embedder;
+use wheatear::store::{Access, Adapter, Creation};
+use wheatear::{Error, ErrorKind, Result};
+
+const RATE_HZ: u32 = 16_000;
+const WINDOW: usize = 1600;
+const HOP: usize = 800;
+const DIM: usize = 8;
+const LONG: Duration = Duration::from_secs(30);
+
+/// How strong each of eight tones is, at 250 Hz, 500 Hz and so on; takes so long.
+struct Tones(Duration);
+
+impl Backbone for Tones {
+    fn input(&self) -> GraphInput {
+        GraphInput::Waveform
+    }
+    fn input_len(&self) -> usize {
+        WINDOW
+    }
+    fn dim(&self) -> usize {
+        DIM
+    }
+    fn embed(&mut self, input: &[f32], embedding: &mut [f32]) -> Result<()> {
+        std::thread::sleep(self.0);
+        for (k, y) in embedding.iter_mut().enumerate() {
+            let turn = |i: usize| std::f32::consts::TAU * 250.0 * (k + 1) as f32 * i as f32 / RATE_HZ as f32;
+            let part = |f: fn(f32) -> f32| input.iter().enumerate().map(|(i, x)| x * f(turn(i))).sum::<f32>();
+            *y = part(f32::sin).hypot(part(f32::cos)) / input.len() as f32;
+        }
+        Ok(())
+    }
+}
+
+fn manifest() -> Manifest {
+    let text = r#"
+        format = 1
+        name = "tones"
+        modality = "audio"
+        licence = "MIT"
+        audio = { rate_hz = 16000, window_samples = 1600, hop_samples = 800 }
+        normalise = { kind = "none", gain = 1.0 }
+        front_end = { kind = "none" }
+        embedding = { dim = 8, scale = "none" }
+        [[variant]]
+        name = "f32"
+        file = "tones.onnx"
+        sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        precision = "f32"
+        input = "waveform"
+        input_name = "x"
+        input_shape = [1, 1600]
+        output_name = "y"
+    "#;
+    Manifest::parse(text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+struct Told(Sender<Event>);
+
+impl Sink for Told {
+    fn take(&mut self, event: &Event) -> Result<()> {
+        self.0.send(event.clone()).map_err(|e| Error::new(ErrorKind::Storage, "nobody listens").because(e))
+    }
+}
+
+/// A daemon that hears what is fed to it.
+struct Desk {
+    folder: tempfile::TempDir,
+    daemon: Option<Daemon>,
+    feeds: Vec<Feed>,
+    events: Receiver<Event>,
+    /// Samples that were fed to each, and when the first was captured.
+    fed: Vec<u64>,
+    begun_ns: u64,
+}
+
+impl Desk {
+    fn new(sources: usize, more_sinks: Vec<Box<dyn Sink>>) -> Desk {
+        Desk::of(sources, more_sinks, false)
+    }
+
+    /// With sources that do not wait for the board, which is slow, if `is_live`.
+    fn of(sources: usize, more_sinks: Vec<Box<dyn Sink>>, is_live: bool) -> Desk {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin { device: [7; 16], incarnation: 1 };
+        let creation = Creation::new(SpaceId([3; 32]), "tones", DIM as u32, 8, vec![0.005; DIM], origin).with_replay_rows(1024);
+        let adapter = Adapter::create(&folder.path().join("a"), creation, [9; 16]).unwrap();
+        let learning = Learning::new(adapter, 1, Budget::default()).unwrap();
+        let (feeds, readers): (Vec<Feed>, Vec<Reader>) = (0..sources).map(|_| Feed::new(RATE_HZ, 40_000)).unzip();
+        let (tell, events) = channel();
+        let source = |(n, reader)| Source { name: format!("mic {n}"), reader, events: sync_channel(1).1, is_live, microphone: None };
+        let readers: Vec<Source> = readers.into_iter().enumerate().map(source).collect();
+        // Longer than a hop.
+        let takes = if is_live { Duration::from_millis(60) } else { Duration::ZERO };
+        let embedders = (0..sources).map(|_| Embedder::new(manifest(), Box::new(Tones(takes)), RATE_HZ).unwrap()).collect();
+        let mut sinks: Vec<Box<dyn Sink>> = more_sinks;
+        sinks.push(Box::new(Told(tell)));
+        let daemon = Daemon::start(&Settings::default(), readers, embedders, learning, sinks).unwrap();
+        Desk { folder, daemon: Some(daemon), feeds, events, fed: vec![0; sources], begun_ns: since_boot_ns() }
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    /// Feeds a second of a tone, a little other each time, and waits until it was heard; returns its span.
+    fn play(&mut self, source: usize, hz: f32) -> (u64, u64) {
+        let from = self.fed[source];
+        let loud = 0.5 + 0.05 * (from / u64::from(RATE_HZ) % 7) as f32;
+        let wobble = |i: usize| 0.02 * ((i * 7919 + from as usize) % 100) as f32 / 100.0;
+        let at = |i: usize| loud * (std::f32::consts::TAU * hz * i as f32 / RATE_HZ as f32).sin() + wobble(i);
+        let samples: Vec<f32> = (0..RATE_HZ as usize).map(at).collect();
+        samples.chunks(480).for_each(|block| self.feed(source, block));
+        let span = |n: u64| self.begun_ns + n * 1_000_000_000 / u64::from(RATE_HZ);
+        self.wait_until("the sound was heard", |desk| {
+            let windows: u64 = desk.fed.iter().map(|n| (n.saturating_sub((WINDOW - HOP) as u64)) / HOP as u64).sum();
+            desk.daemon().handle().counts().unwrap().windows >= windows
+        });
+        (span(from), span(self.fed[source]))
+    }
+
+    fn feed(&mut self, source: usize, block: &[f32]) {
+        let captured_ns = self.begun_ns + self.fed[source] * 1_000_000_000 / u64::from(RATE_HZ);
+        let until = Instant::now() + LONG;
+        while !self.feeds[source].has_room(block.len()) {
+            assert!(Instant::now() < until, "nobody takes the sound");
+            std::thread::yield_now();
+        }
+        self.feeds[source].push(block, captured_ns);
+        self.fed[source] += block.len() as u64;
+    }
+
+    fn wait_until(&self, what: &str, is: impl Fn(&Desk) -> bool) {
+        let until = Instant::now() + LONG;
+        while !is(self) {
+            assert!(Instant::now() < until, "{what}: not in time");
+            std::thread::yield_now();
+        }
+    }
+
+    fn label(&self, source: u32, (begin_ns, end_ns): (u64, u64), class: &str) -> Result<Answered> {
+        let labels = LabelSet::single(ClassName::new(class).unwrap());
+        self.daemon().handle().label(Target::Span { source, begin_ns, end_ns }, labels, "test")
+    }
+
+    /// The next event that is wanted; the others are passed over.
+    fn event<T>(&self, what: &str, is: impl Fn(&Event) -> Option<T>) -> T {
+        let until = Instant::now() + LONG;
+        loop {
+            let event = self.events.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let event = event.unwrap_or_else(|_| panic!("{what}: not told in time"));
+            if let Some(found) = is(&event) {
+                return found;
+            }
+        }
+    }
+
+    fn learn(&mut self, source: usize, hz: f32, class: &str) -> Answered {
+        let span = self.play(source, hz);
+        let answered = self.label(source as u32, span, class).unwrap_or_else(|e| panic!("{e}"));
+        self.event("a head", |e| matches!(e.what, What::Serving { .. }).then_some(()));
+        answered
+    }
+
+    /// Stops it; everything that it told since it was last asked.
+    fn stop(&mut self) -> Vec<Event> {
+        self.feeds.clear();
+        self.daemon.take().unwrap().stop().unwrap();
+        self.events.try_iter().collect()
+    }
+}
+
+fn began(event: &Event) -> Option<(String, u64, u64)> {
+    match &event.what {
+        What::Began { class, id, begin, .. } => Some((class.clone(), *id, begin.monotonic_ns)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_a_label_says_the_next_window_knows_and_a_restart_too() {
+    let mut desk = Desk::new(1, vec![]);
+    for _ in 0..2 {
+        let learned = desk.learn(0, 500.0, "low");
+        assert!(learned.durable && learned.rows >= 15, "{learned:?}");
+        desk.learn(0, 1500.0, "high");
+    }
+    for (hz, class) in [(500.0, "low"), (1500.0, "high"), (500.0, "low")] {
+        let (begin_ns, _) = desk.play(0, hz);
+        let (_, begun) = desk.event(class, |e| began(e).filter(|b| b.0 == class).map(|b| (b.1, b.2)));
+        // The first windows may have some of the tone before.
+        assert!(begun.abs_diff(begin_ns) <= 150_000_000, "{class} began {} ms off", begun.abs_diff(begin_ns) / 1_000_000);
+    }
+    let counts = desk.daemon().handle().counts().unwrap();
+    assert_eq!((counts.windows_dropped, counts.windows_skipped, counts.frames_lost), (0, 0, 0));
+    let told = desk.stop();
+    assert!(
+        told.iter().any(|e| matches!(&e.what, What::Heard { class, span: Some(_), .. } if class == "low")),
+        "the last is ended: {told:?}"
+    );
+    let adapter = Adapter::open(&desk.folder.path().join("a"), Access::Read).unwrap();
+    let block = adapter.block(BlockKind::Latents).unwrap().unwrap();
+    assert_eq!(block.classes().keys().map(ClassName::as_str).collect::<Vec<_>>(), ["high", "low"]);
+    assert!(adapter.kept_head().unwrap().is_some(), "the head is kept");
+}
+
+#[test]
+fn an_event_is_labelled_by_its_id_and_undo_takes_the_label_back() {
+    let mut desk = Desk::new(1, vec![]);
+    for _ in 0..2 {
+        desk.learn(0, 500.0, "low");
+        desk.learn(0, 1500.0, "high");
+    }
+    let before = desk.daemon().handle().undo(1, "test").unwrap();
+    desk.learn(0, 1500.0, "high");
+    desk.play(0, 500.0);
+    let id = desk.event("low", |e| began(e).filter(|b| b.0 == "low").map(|b| b.1));
+    let labels = LabelSet::new([ClassName::new("lower").unwrap()].into(), [ClassName::new("low").unwrap()].into()).unwrap();
+    let learned = desk.daemon().handle().label(Target::Event(id), labels, "test").unwrap();
+    let told = desk.event("learned", |e| match &e.what {
+        What::Learned { classes, rows, by, durable: true, .. } if by == "test" => Some((classes.clone(), *rows)),
+        _ => None,
+    });
+    assert_eq!(told, (vec!["lower".to_owned(), "!low".to_owned()], learned.rows));
+    let undone = desk.daemon().handle().undo(1, "test").unwrap();
+    assert!(undone.rows == learned.rows && undone.durable && undone.generation > before.generation, "{undone:?}");
+    assert_eq!(desk.daemon().handle().undo(99, "test").unwrap_err().kind(), ErrorKind::Input);
+}
+
+#[test]
+fn a_label_about_nothing_is_refused_with_why() {
+    let mut desk = Desk::new(1, vec![]);
+    let silence = vec![0.0; RATE_HZ as usize];
+    let begun_ns = desk.begun_ns;
+    silence.chunks(480).for_each(|block| desk.feed(0, block));
+    desk.wait_until("heard", |d| d.daemon().handle().counts().unwrap().windows >= 19);
+    for (span, why) in [((begun_ns, begun_ns + 1_000_000_000), "silent"), ((0, 1), "no window is held")] {
+        let error = desk.label(0, span, "wren").unwrap_err();
+        assert!(error.kind() == ErrorKind::Input && error.to_string().contains(why), "{error}");
+    }
+    assert_eq!(desk.stop().iter().filter(|e| matches!(e.what, What::Learned { .. })).count(), 0);
+}
+
+#[test]
+fn sound_that_found_no_room_is_counted_and_told_and_no_window_spans_the_gap() {
+    let mut desk = Desk::new(1, vec![]);
+    desk.play(0, 500.0);
+    let before = desk.feeds[0].lost();
+    // More at once than the ring holds: the rest is lost.
+    let much = vec![0.1; 200_000];
+    desk.feeds[0].push(&much, desk.begun_ns + 1_000_000_000);
+    desk.fed[0] += 200_000;
+    let lost = desk.feeds[0].lost() - before;
+    assert!(lost > 0);
+    desk.wait_until("taken", |d| d.feeds[0].has_room(16_000));
+    desk.feed(0, &vec![0.1; 16_000]);
+    // Where room came between two pieces of it there are several gaps.
+    let mut told = 0;
+    while told < lost {
+        told += desk.event("the gap", |e| match &e.what {
+            What::Notice { text, .. } => text.strip_suffix(" frames were lost").and_then(|n| n.parse::<u64>().ok()),
+            _ => None,
+        });
+    }
+    assert_eq!(told, lost);
+    desk.wait_until("counted", |d| {
+        let c = d.daemon().handle().counts().unwrap();
+        c.frames + c.frames_lost == d.fed[0]
+    });
+}
+
+#[test]
+fn two_microphones_are_heard_at_once_and_one_sink_that_fails_does_not_stop_the_other() {
+    struct Broken;
+    impl Sink for Broken {
+        fn take(&mut self, _: &Event) -> Result<()> {
+            Err(Error::new(ErrorKind::Storage, "the disk is full"))
+        }
+    }
+    let mut desk = Desk::new(2, vec![Box::new(Broken)]);
+    for _ in 0..2 {
+        desk.learn(0, 500.0, "low");
+        desk.learn(1, 1500.0, "high");
+    }
+    desk.play(1, 500.0);
+    let source = desk.event("low at the second", |e| match &e.what {
+        What::Began { class, source, .. } if class == "low" => Some(source.clone()),
+        _ => None,
+    });
+    assert_eq!(source, "mic 1");
+}
+
+#[test]
+fn a_board_that_is_behind_passes_windows_over_and_says_so() {
+    let mut desk = Desk::of(1, vec![], true);
+    // Two seconds at once are forty hops of sound that waits.
+    (0..2 * RATE_HZ as usize / 400).for_each(|_| desk.feed(0, &[0.1; 400]));
+    desk.event("the stride", |e| match &e.what {
+        What::Notice { source, text, .. } if source == "board" => text.contains("one window in 2 is answered").then_some(()),
+        _ => None,
+    });
+    // Of 39 windows those behind the last that was answered are not known to be passed over yet.
+    desk.wait_until("all is heard", |d| {
+        let c = d.daemon().handle().counts().unwrap();
+        c.windows_skipped > 0 && c.windows + c.windows_skipped + c.stride > 39
+    });
+    let counts = desk.daemon().handle().counts().unwrap();
+    assert!(counts.windows + counts.windows_skipped <= 39, "{counts:?}");
+}
+
+#[test]
+fn windows_are_learned_once_and_undo_frees_them() {
+    let mut desk = Desk::new(1, vec![]);
+    let span = desk.play(0, 500.0);
+    let first = desk.label(0, span, "low").unwrap();
+    let again = desk.label(0, span, "other").unwrap_err();
+    assert!(again.kind() == ErrorKind::Input && again.to_string().contains("labelled already"), "{again}");
+    desk.daemon().handle().undo(1, "test").unwrap();
+    desk.event("no head", |e| matches!(&e.what, What::Serving { classes, .. } if classes.is_empty()).then_some(()));
+    desk.play(0, 500.0);
+    assert_eq!(desk.daemon().handle().counts().unwrap().serving, 0, "what was taken back is not named");
+    // With the window between the two sounds.
+    let free = desk.label(0, span, "other").unwrap();
+    assert!(free.rows >= first.rows, "{free:?} {first:?}");
+    assert!(desk.stop().iter().all(|e| began(e).is_none_or(|b| b.0 != "low")));
+}
+
+#[test]
+fn the_last_seconds_of_several_microphones_are_meant_by_name() {
+    let mut desk = Desk::new(2, vec![]);
+    desk.play(1, 500.0);
+    let labels = || LabelSet::single(ClassName::new("low").unwrap());
+    let last = |source| Target::Last { source, ms: 60_000 };
+    for (source, why) in [(None, "names none"), (Some(2), "no such microphone"), (Some(0), "no window is held")] {
+        let error = desk.daemon().handle().label(last(source), labels(), "test").unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_sound_that_ends_gives_the_padded_window_of_a_file_and_ends_what_is_heard() {
+    let mut desk = Desk::new(1, vec![]);
+    desk.learn(0, 500.0, "low");
+    desk.play(0, 500.0);
+    // More than half a hop that no whole window covers.
+    desk.feed(0, &[0.1; 500]);
+    desk.feeds.clear();
+    desk.wait_until("ended", |d| d.daemon().has_ended());
+    assert!(desk.daemon().check().is_err());
+    desk.daemon.take().unwrap().stop().unwrap();
+    assert!(desk.events.try_iter().any(|e| matches!(e.what, What::Heard { .. })));
+}

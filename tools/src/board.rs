@@ -1,0 +1,72 @@
+//! Which board a command works for: its budget of learning, and how large an adapter may be on it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use wheatear::board::Board;
+use wheatear::config::Config;
+use wheatear::learner::Budget;
+use wheatear::store::{Creation, Header};
+use wheatear::{Error, ErrorKind, Result};
+
+/// Where the board's profile is.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct BoardArgs {
+    /// Board: a file as in boards/, for what learning may cost and how large an adapter may be
+    #[arg(long, value_name = "FILE.toml", env = "WHEATEAR_BOARD")]
+    board: Option<PathBuf>,
+}
+
+impl BoardArgs {
+    /// The board that the command line names, or else `config`.
+    ///
+    /// # Errors
+    /// As [`Board::load`].
+    pub fn load(&self, config: &Config) -> Result<Option<Board>> {
+        self.board.as_ref().or(config.board.as_ref()).map(|path| Board::load(path)).transpose()
+    }
+
+    /// What learning may cost on the board that the command line names; the defaults where it names none.
+    ///
+    /// # Errors
+    /// As [`Board::load`].
+    pub fn budget(&self) -> Result<Budget> {
+        self.load(&Config::default()).map(|board| budget_of(board.as_ref()))
+    }
+}
+
+/// What learning may cost on `board`.
+pub fn budget_of(board: Option<&Board>) -> Budget {
+    board.map_or_else(Budget::default, |b| b.learning)
+}
+
+/// Refuses an adapter that is too large for `board`.
+///
+/// # Errors
+/// `Limit` with what it takes; as [`Header::new`].
+pub fn check_size(board: Option<&Board>, creation: &Creation) -> Result<()> {
+    let Some(board) = board else { return Ok(()) };
+    let header = Header::new(creation.clone(), [0; 16])?;
+    let mib = (header.chunk_file_len_bytes() + header.state_file_len_bytes()).div_ceil(1 << 20);
+    if mib <= u64::from(board.adapter_mib) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Limit, "the adapter would be larger than the board gives it")
+        .at(&board.name)
+        .expected(format!("at most {} MiB (adapter_mib)", board.adapter_mib))
+        .found(format!("{mib} MiB, for {} rows in replay and {} classes", creation.replay_rows, creation.max_classes))
+        .cure("give fewer --replay-rows or --max-classes, or fewer --latent-bits"))
+}
+
+/// Warns when a head took longer than `budget` gives it.
+pub fn tell_slow(adapter: &Path, budget: &Budget, took: Duration) {
+    if took.as_millis() > u128::from(budget.head_ms) {
+        log::warn!(
+            "{}: the new head took {} ms, the board gives it {}: lower judge_rows in the board's file, or raise head_ms",
+            adapter.display(),
+            took.as_millis(),
+            budget.head_ms
+        );
+    }
+}
