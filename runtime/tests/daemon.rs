@@ -331,6 +331,7 @@ fn windows_are_learned_once_and_undo_frees_them() {
     let mut desk = Desk::new(1, vec![]);
     let span = desk.play(0, 500.0);
     let first = desk.label(0, span, "low").unwrap();
+    desk.event("a head", |e| matches!(e.what, What::Serving { .. }).then_some(()));
     let again = desk.label(0, span, "other").unwrap_err();
     assert!(again.kind() == ErrorKind::Input && again.to_string().contains("labelled already"), "{again}");
     desk.daemon().handle().undo(1, "test").unwrap();

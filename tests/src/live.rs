@@ -29,6 +29,8 @@ pub struct Outcome {
     pub taught: usize,
     /// Clips of them that were named right, the longest event of each being its name.
     pub recognised: usize,
+    /// Those that were named wrong; the others were said to be of no known class.
+    pub mistaken: usize,
     /// Clips that were never taught.
     pub unheard: usize,
     /// Frames that were lost.
@@ -184,6 +186,7 @@ pub fn run(listen: Command, server: &SoundServer, sounds: &Path, taught: usize, 
             let longest = events.clone().max_by(|a, b| length(a).total_cmp(&length(b)));
             outcome.unheard += 1;
             outcome.recognised += usize::from(longest.is_some_and(|line| line["class"] == class));
+            outcome.mistaken += usize::from(longest.is_some_and(|line| line["class"] != class));
             let name = note.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let text = |line: &Value| {
                 format!(

@@ -79,8 +79,9 @@ pub fn serves(adapter: &Adapter, budget: &Budget) -> Option<u64> {
 pub fn refusal(folder: &Path, serves: u64, verdict: &Verdict) -> String {
     let folder = folder.display();
     format!(
-        "{folder}: the head of the newest labels was refused, that of generation {serves} serves on: {verdict}. \
-         See wheatear inspect {folder} --head; take the labels back with wheatear undo, or, if they are right: wheatear accept {folder}"
+        "{folder}: the head of the newest labels was refused, that of generation {serves} serves on until a better one comes: {verdict}. \
+         What was learned since is not named till then. See wheatear inspect {folder} --head; take the last recordings back (wheatear undo \
+         --labels N), put relabelled rows back (wheatear relabel), teach more, or, if all is right: wheatear accept {folder}"
     )
 }
 

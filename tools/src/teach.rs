@@ -82,8 +82,10 @@ struct Taught {
     asked: Asked,
     /// Generation of the head that serves; none when there is nothing to solve one from.
     serves: Option<u64>,
-    /// What the guard said of the new head, where there was one before; a refused one does not serve.
+    /// What the guard said of the new head, where there was one before.
     verdict: Option<Verdict>,
+    /// Whether it was refused: then the head before serves, and what was learned now is not named.
+    refused: bool,
     recovery: String,
     damaged_chunks: u64,
     adapter: PathBuf,
@@ -98,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let board = args.board.load(&config)?;
     let budget = budget_of(board.as_ref());
     let folder = adapter_folder(args.adapter.as_deref(), &config)?;
-    let backbone = args.backbone.choose(&config)?;
+    let backbone = args.backbone.choose_for(&config, Some(&folder))?;
     let configured = config.learn.durability.map_or(DurabilityArg::default(), |d| match d {
         DurabilityChoice::Label => DurabilityArg::Label,
         DurabilityChoice::Chunk => DurabilityArg::Chunk,
@@ -182,6 +184,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let begun = Instant::now();
         let standing = learner::settle(&mut adapter, &asking.monitor, &budget)?;
         tell_slow(&folder, &budget, begun.elapsed());
+        done.refused = standing.is_refused();
         (done.serves, done.verdict) = (Some(standing.generation), standing.verdict);
     }
     (done.generation, done.durable) = (adapter.generation(), adapter.is_durable());

@@ -1,5 +1,6 @@
 //! The thread that learns: a label is committed and acknowledged, then the new head is solved, tried, and sent to inference.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -16,6 +17,8 @@ use crate::learner::Judge;
 use crate::live::learning::{Learning, Lesson};
 use crate::store::Acknowledgement;
 
+/// Labels whose windows are remembered.
+const LABELS_KEPT: usize = 256;
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -40,10 +43,8 @@ pub(super) enum News {
     Event(u64, What),
     /// A head is on its way; its windows will need these names.
     Head(Names),
-    /// A label could not be learned: its windows are free again.
-    NotLearned(Vec<u64>),
-    /// So many labels were taken back.
-    Undone(usize),
+    /// Windows whose label was not learned, or taken back: another may take them.
+    Free(Vec<u64>),
 }
 
 /// The ends that this thread holds.
@@ -66,11 +67,13 @@ struct Work<'a> {
     took: Duration,
     /// Whether a head serves that nothing has tried.
     bridged: bool,
+    /// Windows of the newest labels, each label's, so that undo frees them.
+    taken: VecDeque<Vec<u64>>,
 }
 
 /// Until nobody has errands any more, or it is stopped; then everything is committed.
 pub(super) fn run(learning: Learning, quantiser: &Quantiser, hop: Duration, ends: Ends, stop: &AtomicBool) -> Result<()> {
-    let mut work = Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false };
+    let mut work = Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false, taken: VecDeque::new() };
     if work.learning.standing().is_some() {
         work.publish(Instant::now());
     }
@@ -103,11 +106,15 @@ impl Work<'_> {
                     Ok(learned) => learned,
                     // Nobody may be waiting any more, here and below.
                     Err(e) => {
-                        drop(self.ends.news.send(News::NotLearned(windows)));
+                        drop(self.ends.news.send(News::Free(windows)));
                         return drop(reply.send(Err(e)));
                     }
                 };
                 drop(reply.send(Ok(answered(lesson.rows.len() as u64, &ack))));
+                if self.taken.len() == LABELS_KEPT {
+                    self.taken.pop_front();
+                }
+                self.taken.push_back(windows);
                 self.bridge(&lesson, begun);
                 let (positive, negative) = (lesson.labels.positive(), lesson.labels.negative());
                 let classes = positive.iter().map(ToString::to_string).chain(negative.iter().map(|c| format!("!{c}"))).collect();
@@ -120,7 +127,9 @@ impl Work<'_> {
             }
             Errand::Undo { labels, by, reply } => match self.learning.undo(labels) {
                 Ok((rows, ack)) => {
-                    drop(self.ends.news.send(News::Undone(labels)));
+                    let first = self.taken.len().saturating_sub(labels);
+                    let free = self.taken.drain(first..).flatten().collect();
+                    drop(self.ends.news.send(News::Free(free)));
                     drop(reply.send(Ok(answered(rows, &ack))));
                     self.tell(What::Undone { rows, by, durable: ack.durable });
                 }

@@ -29,8 +29,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const HEADS_KEPT: usize = 32;
 /// Events that can be labelled by their id.
 const EVENTS_KEPT: usize = 512;
-/// Labels whose windows are remembered, so that undo frees them.
-const LABELS_KEPT: usize = 256;
 /// Questions that wait at most.
 const QUESTIONS: usize = 64;
 /// Windows whose times are summed up.
@@ -73,8 +71,6 @@ pub(super) struct Telling {
     heads: VecDeque<Names>,
     events: VecDeque<Labelled>,
     wall: WallClock,
-    /// Windows of the newest labels, each label's.
-    labels: VecDeque<Vec<u64>>,
     /// Windows that were told as dropped.
     told_dropped: u64,
     event_ns: VecDeque<u64>,
@@ -102,7 +98,6 @@ impl Telling {
             heads: VecDeque::new(),
             events: VecDeque::new(),
             wall: WallClock::new(clock::now()),
-            labels: VecDeque::new(),
             told_dropped: 0,
             event_ns: VecDeque::with_capacity(TIMES_KEPT),
             answer_ns: VecDeque::with_capacity(TIMES_KEPT),
@@ -279,15 +274,7 @@ impl Telling {
                 }
                 self.heads.push_back(names);
             }
-            News::NotLearned(windows) => {
-                self.recent.note(&windows, false);
-                self.labels.retain(|label| *label != windows);
-            }
-            News::Undone(labels) => {
-                for windows in (0..labels).map_while(|_| self.labels.pop_back()).collect::<Vec<_>>() {
-                    self.recent.note(&windows, false);
-                }
-            }
+            News::Free(windows) => self.recent.note(&windows, false),
         }
     }
 
@@ -352,7 +339,7 @@ impl Telling {
                 let taken = errand.as_ref().map_or(Vec::new(), |(_, windows, _)| windows.clone());
                 let errand = errand.map(|(lesson, windows, source)| Errand::Learn { lesson, windows, source, reply: reply.clone() });
                 if self.send(errand, reply) {
-                    self.take(taken);
+                    self.take(&taken);
                 }
             }
             Command::Undo { labels, by, reply } => {
@@ -383,15 +370,11 @@ impl Telling {
     }
 
     /// Notes that a label has taken these windows.
-    fn take(&mut self, windows: Vec<u64>) {
-        self.recent.note(&windows, true);
+    fn take(&mut self, windows: &[u64]) {
+        self.recent.note(windows, true);
         let taken = self.recent.iter().filter(|(p, _)| windows.contains(&p.number));
         let spans: Vec<(u32, u64, u64)> = taken.map(|(p, _)| (p.source, p.begin_ns, p.end_ns)).collect();
         spans.into_iter().for_each(|(source, begin, end)| self.questions.answered(source, (begin, end)));
-        if self.labels.len() == LABELS_KEPT {
-            self.labels.pop_front();
-        }
-        self.labels.push_back(windows);
     }
 
     /// The windows that a label is about, but the silent ones and those that a label has taken.

@@ -2,8 +2,8 @@
 //! rows when they were first judged. It is refused when it is worse by more than a limit, and by more than chance.
 //!
 //! Three things are compared, over rows whose label is the same: accuracy among the classes that were known when the row was first
-//! judged (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence and
-//! accuracy lie apart, and how many background windows pass for known (which what tells them apart was fitted on, then as now). The first
+//! judged (that rows of an old class are taken for a new one is what adding classes costs, and is only told), how far confidence lies
+//! above accuracy (a head that learned a new class may well be less sure than it could be), and how many background windows pass for known (which what tells them apart was fitted on, then as now). The first
 //! answer stands, and not that of the head before: else many small losses, each within the limit, would add up unseen.
 //!
 //! Rows of a recording stand for each other, so the unit of chance is the recording: with `d_r` the loss over the rows of recording r,
@@ -24,7 +24,7 @@ pub const SIGMAS: f64 = 2.33;
 pub const ROWS_MAX: usize = 3000;
 /// Loss of accuracy that is let pass.
 pub const ACCURACY_LIMIT: f64 = 0.02;
-/// More of a gap between confidence and accuracy that is let pass.
+/// More confidence above accuracy that is let pass.
 pub const CALIBRATION_LIMIT: f64 = 0.05;
 /// More background windows taken for known that are let pass, as a share.
 pub const FALSE_ALARM_LIMIT: f64 = 0.05;
@@ -167,7 +167,7 @@ pub struct Verdict {
     pub background_rows: usize,
     /// Mean accuracy over the classes that the old head knows.
     pub accuracy: Compared,
-    /// Mean confidence less accuracy, without its sign.
+    /// Mean confidence less accuracy; 0 where it is less sure than right.
     pub calibration: Compared,
     /// Share of background rows that are more probably known than not.
     pub false_alarms: Compared,
@@ -192,7 +192,7 @@ pub struct Compared {
 pub enum Worse {
     /// Old classes are named right less often.
     Accuracy,
-    /// Confidence lies farther from accuracy.
+    /// It is surer than there is reason for.
     Calibration,
     /// Background passes for known more often.
     FalseAlarms,
@@ -210,7 +210,7 @@ impl fmt::Display for Verdict {
         let percent = |c: Compared| format!("{:.1} % to {:.1} %", 100.0 * c.before, 100.0 * c.after);
         let reason = |worse: &Worse| match worse {
             Worse::Accuracy => format!("old classes are named right less often: {}", percent(self.accuracy)),
-            Worse::Calibration => format!("confidence lies farther from accuracy: {}", percent(self.calibration)),
+            Worse::Calibration => format!("it is surer than it is right, by: {}", percent(self.calibration)),
             Worse::FalseAlarms => format!("background passes for known more often: {}", percent(self.false_alarms)),
         };
         match self.accepts() {
@@ -242,7 +242,7 @@ pub fn compare(first: &Judgement, tried: &Answers) -> Verdict {
     let total = |of: &dyn Fn(&(Answered, Answer, Answer)) -> f64| both.iter().map(|both| weight(&both.0) * of(both)).sum::<f64>();
     let accuracy = Compared { before: total(&|b| hit(&b.1)), after: total(&|b| hit(&b.2)) };
     let (gap_before, gap_after) = (total(&|b| gap(&b.1)), total(&|b| gap(&b.2)));
-    let calibration = Compared { before: gap_before.abs(), after: gap_after.abs() };
+    let calibration = Compared { before: gap_before.max(0.0), after: gap_after.max(0.0) };
     let losses = |of: &dyn Fn(&(Answered, Answer, Answer)) -> f64| {
         let mut by_recording: BTreeMap<u64, f64> = BTreeMap::new();
         both.iter().for_each(|both| *by_recording.entry(both.0.recording).or_default() += weight(&both.0) * of(both));
@@ -260,7 +260,8 @@ pub fn compare(first: &Judgement, tried: &Answers) -> Verdict {
     if stands_out(losses(&|b| hit(&b.1) - hit(&b.2)).into_values(), ACCURACY_LIMIT) {
         worse.push(Worse::Accuracy);
     }
-    if stands_out(losses(&|b| gap_after.signum() * gap(&b.2) - gap_before.signum() * gap(&b.1)).into_values(), CALIBRATION_LIMIT) {
+    let counted = f64::from(u8::from(gap_before > 0.0));
+    if stands_out(losses(&|b| gap(&b.2) - counted * gap(&b.1)).into_values(), CALIBRATION_LIMIT) {
         worse.push(Worse::Calibration);
     }
     if stands_out(background.iter().map(|(before, after)| share(after - before)), FALSE_ALARM_LIMIT) {

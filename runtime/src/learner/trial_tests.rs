@@ -94,6 +94,15 @@ fn more_false_alarms_and_more_confidence_than_there_is_reason_for_are_refused() 
 }
 
 #[test]
+fn a_head_that_is_less_sure_than_it_is_right_is_let_pass() {
+    let before = answers(2, |_| true).judgement(None);
+    let mut unsure = answers(2, |_| true);
+    unsure.z.iter_mut().for_each(|z| *z *= 0.05);
+    let verdict = compare(&before, &unsure);
+    assert!(verdict.accepts() && verdict.calibration.after == 0.0, "{verdict:?}");
+}
+
+#[test]
 fn nothing_in_common_is_nothing_against_it() {
     let verdict = compare(&Judgement::default(), &answers(2, |_| true));
     assert!(verdict.accepts() && verdict.rows == 0, "{verdict:?}");

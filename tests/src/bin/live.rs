@@ -66,9 +66,11 @@ fn run(wheatear: &Path, backbone: &Path, sounds: &Path, folder: &Path) -> Result
         head_ms[head_ms.len() - 1]
     );
     println!("{outcome}");
-    // By chance one of five would be right.
-    if outcome.lost > 0 || 2 * outcome.recognised < outcome.unheard {
-        return Err(Error::new(ErrorKind::Learn, "what was taught is not known").expected("half of the clips, and no sample lost"));
+    // By chance one of five would be right, and four wrong.
+    if outcome.lost > 0 || outcome.recognised <= 2 * outcome.mistaken {
+        let error =
+            Error::new(ErrorKind::Learn, "what was taught is not known").expected("more than two right for each wrong, no sample lost");
+        return Err(error.found(outcome));
     }
     Ok(())
 }
