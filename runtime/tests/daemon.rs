@@ -97,8 +97,17 @@ impl Desk {
         Desk::of(sources, more_sinks, false)
     }
 
+    /// Which asks about any window that is the least unsure, very often.
+    fn asking() -> Desk {
+        Desk::with(1, vec![], false, &Settings { ask_per_hour: 3600.0, ask_doubt: 0.02, ..Settings::default() })
+    }
+
     /// With sources that do not wait for the board, which is slow, if `is_live`.
     fn of(sources: usize, more_sinks: Vec<Box<dyn Sink>>, is_live: bool) -> Desk {
+        Desk::with(sources, more_sinks, is_live, &Settings::default())
+    }
+
+    fn with(sources: usize, more_sinks: Vec<Box<dyn Sink>>, is_live: bool, settings: &Settings) -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let origin = Origin { device: [7; 16], incarnation: 1 };
         let creation = Creation::new(SpaceId([3; 32]), "tones", DIM as u32, 8, vec![0.005; DIM], origin).with_replay_rows(1024);
@@ -113,7 +122,7 @@ impl Desk {
         let embedders = (0..sources).map(|_| Embedder::new(manifest(), Box::new(Tones(takes)), RATE_HZ).unwrap()).collect();
         let mut sinks: Vec<Box<dyn Sink>> = more_sinks;
         sinks.push(Box::new(Told(tell)));
-        let daemon = Daemon::start(&Settings::default(), readers, embedders, learning, sinks).unwrap();
+        let daemon = Daemon::start(settings, readers, embedders, learning, sinks).unwrap();
         Desk { folder, daemon: Some(daemon), feeds, events, fed: vec![0; sources], begun_ns: since_boot_ns() }
     }
 
@@ -360,12 +369,40 @@ fn the_last_seconds_of_several_microphones_are_meant_by_name() {
 fn a_sound_that_ends_gives_the_padded_window_of_a_file_and_ends_what_is_heard() {
     let mut desk = Desk::new(1, vec![]);
     desk.learn(0, 500.0, "low");
-    desk.play(0, 500.0);
+    let (_, end_ns) = desk.play(0, 500.0);
     // More than half a hop that no whole window covers.
-    desk.feed(0, &[0.1; 500]);
+    let rest: Vec<f32> = (0..500).map(|i| 0.5 * (std::f32::consts::TAU * 500.0 * i as f32 / RATE_HZ as f32).sin()).collect();
+    desk.feed(0, &rest);
     desk.feeds.clear();
     desk.wait_until("ended", |d| d.daemon().has_ended());
     assert!(desk.daemon().check().is_err());
     desk.daemon.take().unwrap().stop().unwrap();
-    assert!(desk.events.try_iter().any(|e| matches!(e.what, What::Heard { .. })));
+    let heard_until = desk.events.try_iter().filter_map(|e| match e.what {
+        What::Heard { span: Some((_, end)), .. } => Some(end.monotonic_ns),
+        _ => None,
+    });
+    // A window's length behind its begin, which is half a window before the last whole one's end.
+    let last = heard_until.max().expect("what is heard is ended");
+    assert!(last.abs_diff(end_ns + 50_000_000) < 2_000_000, "{} ms behind the last whole window", (last as f64 - end_ns as f64) / 1e6);
+}
+
+#[test]
+fn an_unsure_window_is_asked_about_and_a_label_answers_the_question() {
+    let mut desk = Desk::asking();
+    for _ in 0..2 {
+        desk.learn(0, 500.0, "low");
+        desk.learn(0, 1500.0, "high");
+    }
+    // Between what it knows.
+    desk.play(0, 1000.0);
+    let (window, guesses) = desk.event("a question", |e| match &e.what {
+        What::Asked { window, guesses, .. } => Some((*window, guesses.len())),
+        _ => None,
+    });
+    assert_eq!(guesses, 2);
+    let asked = |desk: &Desk| desk.daemon().handle().questions().unwrap().iter().filter(|q| q.window == window).count();
+    assert_eq!(asked(&desk), 1);
+    let labels = LabelSet::single(ClassName::new("middle").unwrap());
+    desk.daemon().handle().label(Target::Window(window), labels, "test").unwrap();
+    assert_eq!(asked(&desk), 0);
 }

@@ -5,6 +5,7 @@ use std::alloc::System;
 use cap::Cap;
 use wheatear::head::HeadKind;
 use wheatear::learn::{Block, BlockKind, ClassName, LabelSet};
+use wheatear::learner::mixed::{self, Blocks, LabelSetRow};
 use wheatear::learner::{self, Budget, Guard, LabelledRow, Sources, budget};
 
 /// Counts what is there. The one test here is alone in its process, so that nothing else is counted.
@@ -46,6 +47,19 @@ fn solving_and_judging_a_head_takes_no_more_memory_than_the_budget_reckons() {
         let (peak, reckoned) = (watched - before, budget::need_bytes(dim, classes, rows.len()) as usize);
         println!("D {dim}, {classes} classes, {} rows: {:.1} of {:.1} MB", rows.len(), peak as f64 / 1e6, reckoned as f64 / 1e6);
         assert!(peak <= reckoned, "D {dim}, {classes} classes, {} rows: {peak} bytes, reckoned {reckoned}", rows.len());
+        // What tells presence is solved after the head, and takes no more.
+        let set = |labels: LabelSet| LabelSetRow { id: 0, latent: rows[0].latent.clone(), labels, recording: 0 };
+        let mut sets: Vec<LabelSetRow> =
+            rows.iter().map(|r| LabelSetRow { id: r.id, recording: r.recording, ..set(LabelSet::single(r.class.clone())) }).collect();
+        let several = set(LabelSet::new([rows[0].class.clone(), rows[rows.len() - 1].class.clone()].into(), [].into()).unwrap());
+        let mut mixed = Block::new(BlockKind::Mixed, dim).unwrap();
+        mixed.add(&several.latent, &several.labels).unwrap();
+        sets.push(LabelSetRow { id: u64::MAX, recording: u64::MAX, ..several });
+        let blocks = Blocks { latents: &block, mixed: &mixed, background: None, holds_several: true };
+        let before = HEAP.allocated();
+        assert!(mixed::solve(blocks, &scale, &sets, &[]).unwrap().is_some());
+        let most = HEAP.max_allocated() - before;
+        assert!(most <= reckoned, "presence at D {dim}, {classes} classes: {most} bytes, reckoned {reckoned}");
         assert!(3 * peak >= reckoned, "D {dim}, {classes} classes, {} rows: {peak} bytes, reckoned {reckoned}", rows.len());
     }
 }

@@ -35,7 +35,7 @@ pub struct Outcome {
     pub unheard: usize,
     /// Frames that were lost.
     pub lost: u64,
-    /// From a label to the head that knows it, in ms, each.
+    /// From a label to the head that was tried and knows it, in ms, each.
     pub head_ms: Vec<f64>,
     /// What `counts` said at the end.
     pub counts: Value,
@@ -172,7 +172,7 @@ pub fn run(listen: Command, server: &SoundServer, sounds: &Path, taught: usize, 
             if answer["answer"] != "learned" || answer["durable"] != true {
                 return Err(Error::new(ErrorKind::Learn, "a label was not learned").at(class).found(answer));
             }
-            let serving = listening.wait_for("a new head", |line| is_event(line, "serving"))?;
+            let serving = listening.wait_for("a new head", |line| is_event(line, "serving") && line["untried"] != true)?;
             outcome.head_ms.extend(serving["took_ms"].as_f64());
         }
     }

@@ -162,38 +162,14 @@ struct Log {
 impl Log {
     fn event(&mut self, what: CaptureEvent) {
         let at_s = self.begun.elapsed().as_secs_f64();
-        eprintln!("{at_s:8.1} s  {}", said(&what));
+        eprintln!("{at_s:8.1} s  {what}");
         if self.events.len() < MOST_EVENTS { self.events.push(At { at_s, what }) } else { self.left_out += 1 }
     }
 
     fn level(&mut self, what: LevelChange) {
         let at_s = self.begun.elapsed().as_secs_f64();
-        let said = match what {
-            LevelChange::Silent => "digital silence: is the microphone muted, or unplugged?".to_owned(),
-            LevelChange::Sounding => "there is sound again".to_owned(),
-            LevelChange::Clipping { share } => format!("clipping ({:.1} % of the last second): turn the gain down", 100.0 * share),
-            LevelChange::Unclipped => "no longer clipping".to_owned(),
-        };
-        eprintln!("{at_s:8.1} s  {said}");
+        eprintln!("{at_s:8.1} s  {what}");
         if self.levels.len() < MOST_EVENTS { self.levels.push(At { at_s, what }) } else { self.left_out += 1 }
-    }
-}
-
-fn said(event: &CaptureEvent) -> String {
-    match event {
-        CaptureEvent::Opened { device, id, format, channels, rate_hz, asked_rate_hz, .. } => {
-            let asked = match asked_rate_hz {
-                Some(asked) if asked != rate_hz => format!(" (it has no {asked} Hz)"),
-                _ => String::new(),
-            };
-            let channels = if *channels == 1 { "1 channel".to_owned() } else { format!("{channels} channels") };
-            format!("hearing {device} ({id}): {format}, {channels}, {rate_hz} Hz{asked}")
-        }
-        CaptureEvent::Lost { why, retry_in_ms } => format!("lost: {why} (tried again in {:.2} s)", *retry_in_ms as f64 / 1e3),
-        CaptureEvent::Xrun { times } => format!("the device lost sound {times} times"),
-        CaptureEvent::Overrun { frames } => format!("{frames} frames were dropped: this machine is too slow"),
-        CaptureEvent::NotNumbers { samples } => format!("{samples} samples were no numbers, and became 0"),
-        CaptureEvent::Stopped => "stopped".to_owned(),
     }
 }
 

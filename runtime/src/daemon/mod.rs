@@ -29,6 +29,7 @@ use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader
 use crate::event::Event;
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
+use crate::live::ask::Question;
 use crate::live::learning::Learning;
 use crate::live::recent::Place;
 use crate::live::smooth::Rule;
@@ -226,6 +227,7 @@ type Reply<T> = SyncSender<Result<T>>;
 enum Command {
     Label { target: Target, labels: LabelSet, by: String, reply: Reply<Answered> },
     Undo { labels: usize, by: String, reply: Reply<Answered> },
+    Questions { reply: SyncSender<Vec<Question>> },
     Counts { reply: SyncSender<Counts> },
 }
 
@@ -252,6 +254,14 @@ impl Handle {
     /// As [`Learning::undo`]; `Busy` as for labels.
     pub fn undo(&self, labels: usize, by: &str) -> Result<Answered> {
         self.ask(|reply| Command::Undo { labels, by: by.into(), reply })?
+    }
+
+    /// What a person was asked and has not answered yet, the most unsure first: windows that are still held.
+    ///
+    /// # Errors
+    /// `Busy` when the daemon has stopped.
+    pub fn questions(&self) -> Result<Vec<Question>> {
+        self.ask(|reply| Command::Questions { reply })
     }
 
     /// What was counted so far.

@@ -88,7 +88,7 @@ impl Telling {
         ends: Ends,
     ) -> Telling {
         let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
-        let heard = |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule, 1), opened_ns: None, stream: 0 };
+        let heard = |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0 };
         Telling {
             ends,
             sources: sources.into_iter().map(heard).collect(),
@@ -286,15 +286,8 @@ impl Telling {
                     (Some(source), Level::Warning, lost)
                 }
                 Signal::Level { source, change } => {
-                    let (level, text) = match change {
-                        LevelChange::Silent => (Level::Warning, "the microphone is silent: is it muted or unplugged?".to_owned()),
-                        LevelChange::Sounding => (Level::Info, "the microphone sounds again".to_owned()),
-                        LevelChange::Clipping { share } => {
-                            (Level::Warning, format!("the microphone clips ({:.1} % of a second): lower its gain", 100.0 * share))
-                        }
-                        LevelChange::Unclipped => (Level::Info, "the microphone clips no more".to_owned()),
-                    };
-                    (Some(source), level, text)
+                    let is_good = matches!(change, LevelChange::Sounding | LevelChange::Unclipped);
+                    (Some(source), if is_good { Level::Info } else { Level::Warning }, change.to_string())
                 }
                 Signal::Stride(1) => (None, Level::Info, "every window is answered again".to_owned()),
                 Signal::Stride(n) => (None, Level::Warning, format!("the board is slower than the sound: one window in {n} is answered")),
@@ -313,21 +306,15 @@ impl Telling {
     }
 
     fn capture(&mut self, n: usize, event: CaptureEvent) {
-        let (level, text) = match event {
-            CaptureEvent::Opened { device, format, channels, rate_hz, asked_rate_hz, .. } => {
-                let asked = asked_rate_hz.filter(|asked| *asked != rate_hz);
-                let asked = asked.map_or(String::new(), |asked| format!(" (it has no {asked} Hz)"));
-                (Level::Info, format!("hears {device}: {channels} channels of {format} at {rate_hz} Hz{asked}"))
-            }
-            CaptureEvent::Lost { why, retry_in_ms } => {
-                self.stop(n);
-                (Level::Error, format!("lost: {why}; tried again in {:.2} s", retry_in_ms as f64 / 1e3))
-            }
-            CaptureEvent::Xrun { times } => (Level::Warning, format!("the device lost sound by itself, {times} times")),
-            CaptureEvent::Overrun { frames } => (Level::Warning, format!("{frames} frames were lost: the board is too slow")),
-            CaptureEvent::NotNumbers { samples } => (Level::Warning, format!("{samples} samples were no numbers and were made 0")),
-            CaptureEvent::Stopped => (Level::Info, "stopped".to_owned()),
+        let level = match event {
+            CaptureEvent::Opened { .. } | CaptureEvent::Stopped => Level::Info,
+            CaptureEvent::Lost { .. } => Level::Error,
+            CaptureEvent::Xrun { .. } | CaptureEvent::Overrun { .. } | CaptureEvent::NotNumbers { .. } => Level::Warning,
         };
+        if level == Level::Error {
+            self.stop(n);
+        }
+        let text = event.to_string();
         let source = self.sources[n].name.clone();
         self.tell(0, What::Notice { level, source, text });
     }
@@ -346,6 +333,7 @@ impl Telling {
                 self.send(Ok(Errand::Undo { labels, by, reply: reply.clone() }), reply);
             }
             // Nobody may be waiting any more.
+            Command::Questions { reply } => drop(reply.send(self.questions.waiting())),
             Command::Counts { reply } => drop(reply.send(self.counts())),
         }
     }

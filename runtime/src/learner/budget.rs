@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::head::evidence::SHRINKAGES;
 use crate::{Error, ErrorKind, Result};
 
-/// Matrices \[D, D\] of f64 that are there at once while a head is solved and judged, or the presence of classes beside it.
+/// Matrices \[D, D\] of f64 that are there at once while a head is solved and judged, or after it the presence of classes.
 const SQUARES: u64 = 8;
 /// Matrices \[C, D\].
 const MEANS: u64 = 8;

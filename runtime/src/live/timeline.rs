@@ -32,11 +32,6 @@ impl Timeline {
     pub fn at_ns(&self, seconds: f64) -> u64 {
         (self.origin_ns + seconds * 1e9).max(0.0) as u64
     }
-
-    /// Length of the stream so far in seconds.
-    pub fn seconds(&self) -> f64 {
-        self.frames as f64 / self.rate_hz
-    }
 }
 
 #[cfg(test)]
@@ -53,6 +48,5 @@ mod tests {
         }
         let off_ms = (line.at_ns(3600.0) as f64 - true_ns(360_000)) / 1e6;
         assert!((0.0..8.0).contains(&off_ms), "{off_ms} ms");
-        assert_eq!(line.seconds(), 3600.0);
     }
 }

@@ -7,6 +7,7 @@
 //! event 12 is wren        what was told as event 12
 //! window 345 is !*        window 345 was nothing
 //! undo 2                  takes the last two labels back
+//! questions               windows that it asked about and nobody has labelled
 //! counts                  what was counted so far
 //! quit
 //! ```
@@ -15,6 +16,7 @@ use std::str::FromStr;
 
 use wheatear::daemon::{Answered, Counts, Handle, Target};
 use wheatear::learn::LabelSet;
+use wheatear::live::ask::Question;
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::label_sets;
@@ -33,6 +35,8 @@ pub enum Command {
     Label(Target, LabelSet),
     /// Take back so many labels.
     Undo(usize),
+    /// Tell what was asked and not answered.
+    Questions,
     /// Tell what was counted.
     Counts,
     /// End.
@@ -43,6 +47,8 @@ pub enum Command {
 pub enum Answer {
     /// Rows were learned or taken back.
     Done(Answered),
+    /// What was asked and not answered.
+    Questions(Vec<Question>),
     /// Counts.
     Counts(Counts),
 }
@@ -64,6 +70,7 @@ impl FromStr for Command {
                 }
             }
             "quit" if rest.is_empty() => Command::Quit,
+            "questions" if rest.is_empty() => Command::Questions,
             "counts" if rest.is_empty() => Command::Counts,
             "undo" if rest.trim().is_empty() => Command::Undo(1),
             "undo" => Command::Undo(number(rest).filter(|n| *n > 0).ok_or_else(|| unclear(line))? as usize),
@@ -86,11 +93,12 @@ impl Command {
     /// Does it.
     ///
     /// # Errors
-    /// As [`Handle::label`], [`Handle::undo`] and [`Handle::counts`].
+    /// As [`Handle::label`] and the others.
     pub fn run(&self, handle: &Handle, by: &str) -> Result<Answer> {
         match self {
             Command::Label(target, labels) => handle.label(*target, labels.clone(), by).map(Answer::Done),
             Command::Undo(labels) => handle.undo(*labels, by).map(Answer::Done),
+            Command::Questions => handle.questions().map(Answer::Questions),
             Command::Counts | Command::Nothing | Command::Quit => handle.counts().map(Answer::Counts),
         }
     }
@@ -106,7 +114,7 @@ fn seconds(text: &str) -> Option<u32> {
 
 fn unclear(line: &str) -> Error {
     Error::new(ErrorKind::Input, "this is no command")
-        .expected("[mic N] [last SECONDS | event ID | window NUMBER] is LABELS, undo [N], counts or quit")
+        .expected("[mic N] [last SECONDS | event ID | window NUMBER] is LABELS, undo [N], questions, counts or quit")
         .found(line)
         .cure("say it in one of these ways")
 }
@@ -134,6 +142,7 @@ mod tests {
             ("undo", Command::Undo(1)),
             ("undo 3", Command::Undo(3)),
             ("counts", Command::Counts),
+            ("questions", Command::Questions),
             ("quit", Command::Quit),
             (" ", Command::Nothing),
         ] {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wheatear::daemon::{Counts, Sink};
 use wheatear::event::{Event, What};
+use wheatear::live::ask::Question;
 use wheatear::units::Moment;
 use wheatear::{Error, Result};
 
@@ -68,6 +69,11 @@ impl Lines {
     pub fn answer(&self, command: &Command, answer: Result<Answer>) {
         match (answer, self.format) {
             (Ok(Answer::Counts(counts)), _) => self.counts(&counts),
+            (Ok(Answer::Questions(all)), Format::Events) => self.say(&json!({"answer": "questions", "questions": all}).to_string()),
+            (Ok(Answer::Questions(all)), Format::Text) => {
+                let text = |q: &Question| format!("window {} of microphone {}, doubt {:.2}", q.window, q.source + 1, q.doubt);
+                self.say(&if all.is_empty() { "nothing is asked".to_owned() } else { all.iter().map(text).collect::<Vec<_>>().join("\n") });
+            }
             (Ok(Answer::Done(done)), Format::Events) => {
                 let what = if matches!(command, Command::Undo(_)) { "undone" } else { "learned" };
                 self.say(&json!({"answer": what, "rows": done.rows, "generation": done.generation, "durable": done.durable}).to_string());

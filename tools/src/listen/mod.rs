@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use wheatear::audio::capture::{Channel, MicrophoneSettings, devices};
+use wheatear::config::Config;
 use wheatear::daemon::{Daemon, Settings, Source};
 use wheatear::live::learning::Learning;
 use wheatear::live::smooth::Rule;
@@ -66,15 +67,15 @@ pub struct Args {
 /// When a class counts as heard, and what is asked.
 #[derive(Debug, ClapArgs)]
 struct Hearing {
-    /// Probability from which a class begins to be heard
-    #[arg(long, value_name = "P", default_value_t = Rule::default().begin)]
-    begin: f32,
-    /// Probability down to which it goes on
-    #[arg(long, value_name = "P", default_value_t = Rule::default().end)]
-    end: f32,
-    /// Windows that are more probably of no known class say nothing
-    #[arg(long, value_name = "P", default_value_t = Rule::default().max_unknown)]
-    max_unknown: f32,
+    /// Probability from which a class begins to be heard; without it that of the configuration (classify.min_probability), or 0.5
+    #[arg(long, value_name = "P")]
+    begin: Option<f32>,
+    /// Probability down to which it goes on; without it 0.7 of that from which it begins
+    #[arg(long, value_name = "P")]
+    end: Option<f32>,
+    /// Windows that are more probably of no known class say nothing; without it as configured (classify.max_unknown), or 0.5
+    #[arg(long, value_name = "P")]
+    max_unknown: Option<f32>,
     /// What is shorter is not told, in ms
     #[arg(long, value_name = "MS", default_value_t = Rule::default().min_ms)]
     min_ms: u32,
@@ -114,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let board = args.board.load(&config)?;
     let folder = adapter_folder(args.adapter.as_deref(), &config)?;
     let backbone = args.backbone.choose_for(&config, Some(&folder))?;
-    let settings = args.hearing.settings()?;
+    let settings = args.hearing.settings(&config)?;
     let wanted: Vec<Option<&str>> =
         if args.microphone.is_empty() { vec![None] } else { args.microphone.iter().map(|d| Some(d.as_str())).collect() };
     // Whether there are such devices at all is said at once; later they may come and go.
@@ -146,9 +147,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Hearing {
-    fn settings(&self) -> Result<Settings> {
-        let Hearing { begin, end, max_unknown, min_ms, merge_ms, .. } = *self;
-        let rule = Rule { begin, end, max_unknown, min_ms, merge_ms, ..Rule::default() };
+    fn settings(&self, config: &Config) -> Result<Settings> {
+        let (usual, min_ms, merge_ms) = (Rule::default(), self.min_ms, self.merge_ms);
+        let begin = self.begin.or(config.classify.min_probability).unwrap_or(usual.begin);
+        let end = self.end.unwrap_or(begin * usual.end / usual.begin);
+        let max_unknown = self.max_unknown.or(config.classify.max_unknown).unwrap_or(usual.max_unknown);
+        let rule = Rule { begin, end, max_unknown, min_ms, merge_ms, ..usual };
         rule.validate()?;
         if !(0.0..=3600.0).contains(&self.ask_per_hour) {
             return Err(Error::new(ErrorKind::Config, "nobody can be asked so often")
@@ -213,4 +217,23 @@ fn text_of(line: Vec<u8>) -> Result<String> {
         return Err(wrong("a command is too long").cure("say less at once"));
     }
     String::from_utf8(line).map_err(|e| wrong("a command is no text").because(e).cure("write it in UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_goes_before_the_configuration_and_that_before_the_usual() {
+        let hearing = |begin, end, max_unknown| Hearing { begin, end, max_unknown, min_ms: 0, merge_ms: 0, ask_per_hour: 0.0, recent_s: 1 };
+        let config = Config::parse("[classify]\nmin_probability = 0.8\nmax_unknown = 0.9\n").unwrap();
+        let rule = |h: Hearing, c: &Config| h.settings(c).map(|s| (s.rule.begin, s.rule.end, s.rule.max_unknown));
+        assert_eq!(rule(hearing(None, None, None), &Config::default()).unwrap(), (0.5, 0.35, 0.5));
+        let (begin, end, max_unknown) = rule(hearing(None, None, None), &config).unwrap();
+        assert!((begin, max_unknown) == (0.8, 0.9) && (end - 0.56).abs() < 1e-6, "{end}");
+        assert_eq!(rule(hearing(Some(0.6), Some(0.1), Some(0.2)), &config).unwrap(), (0.6, 0.1, 0.2));
+        assert_eq!(rule(hearing(Some(0.6), Some(0.7), None), &config).unwrap_err().kind(), ErrorKind::Config);
+        let often = Hearing { ask_per_hour: f64::NAN, ..hearing(None, None, None) };
+        assert_eq!(often.settings(&config).map(|_| ()).unwrap_err().kind(), ErrorKind::Config);
+    }
 }

@@ -5,6 +5,8 @@
 //! were lost count neither as silence nor as sound. Limits: an input that is dead but hums, or stands off zero by more than
 //! the floor, is not silent; a limiter that holds loud sound below full scale hides clipping.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A sample of at least this size is at full scale: the largest of 16 bits.
@@ -42,6 +44,17 @@ pub enum LevelChange {
     },
     /// After clipping, a whole second had less than a quarter of the share that is told.
     Unclipped,
+}
+
+impl fmt::Display for LevelChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LevelChange::Silent => f.write_str("silent: is the microphone muted, or unplugged?"),
+            LevelChange::Sounding => f.write_str("there is sound again"),
+            LevelChange::Clipping { share } => write!(f, "clipping ({:.1} % of the last second): turn the gain down", 100.0 * share),
+            LevelChange::Unclipped => f.write_str("no longer clipping"),
+        }
+    }
 }
 
 /// The watch over one microphone.

@@ -6,6 +6,7 @@
 //! pipes, capture ends without [`CaptureEvent::Stopped`]. A stream that hangs while it is closed (PulseAudio's library does
 //! when its server is killed) is left behind with its thread and ring and counted, up to [`MOST_HUNG`] times.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -102,6 +103,23 @@ pub enum CaptureEvent {
     },
     /// It was stopped; nothing more comes.
     Stopped,
+}
+
+impl fmt::Display for CaptureEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CaptureEvent::Opened { device, id, format, channels, rate_hz, asked_rate_hz, .. } => {
+                let s = if *channels == 1 { "" } else { "s" };
+                write!(f, "hears {device} ({id}): {format}, {channels} channel{s}, {rate_hz} Hz")?;
+                asked_rate_hz.filter(|asked| asked != rate_hz).map_or(Ok(()), |asked| write!(f, " (it has no {asked} Hz)"))
+            }
+            CaptureEvent::Lost { why, retry_in_ms } => write!(f, "lost: {why} (tried again in {:.2} s)", *retry_in_ms as f64 / 1e3),
+            CaptureEvent::Xrun { times } => write!(f, "the device lost sound by itself, {times} times"),
+            CaptureEvent::Overrun { frames } => write!(f, "{frames} frames were lost: this machine is too slow"),
+            CaptureEvent::NotNumbers { samples } => write!(f, "{samples} samples were no numbers, and became 0"),
+            CaptureEvent::Stopped => f.write_str("stopped"),
+        }
+    }
 }
 
 /// What a microphone has counted since it was started.
