@@ -126,6 +126,30 @@ pub enum What {
     },
 }
 
+impl What {
+    /// Which it is, as in the events.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            What::Began { .. } => "began",
+            What::Heard { .. } => "heard",
+            What::Asked { .. } => "asked",
+            What::Learned { .. } => "learned",
+            What::Undone { .. } => "undone",
+            What::Serving { .. } => "serving",
+            What::Notice { .. } => "notice",
+        }
+    }
+
+    /// The classes that it is about: what was heard or learned, not what a head knows.
+    pub fn classes(&self) -> Vec<&str> {
+        match self {
+            What::Began { class, .. } | What::Heard { class, .. } => vec![class],
+            What::Learned { classes, .. } => classes.iter().map(String::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// How bad a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

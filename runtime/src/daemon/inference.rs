@@ -15,6 +15,7 @@ use crate::audio::capture::level::{LevelLimits, LevelWatch};
 use crate::audio::capture::{BlockHeader, Reader};
 use crate::latent::Quantiser;
 use crate::live::pace::Pace;
+use crate::live::picture::{Column, Picture};
 use crate::live::recent::Place;
 use crate::live::timeline::Timeline;
 use crate::pipeline::{Embedder, Window};
@@ -29,6 +30,8 @@ pub(super) struct Ends {
     pub windows: Producer<Box<LiveWindow>>,
     pub free: Consumer<Box<LiveWindow>>,
     pub signals: Producer<Signal>,
+    /// With the number of the microphone.
+    pub columns: Producer<(u32, Column)>,
     pub heads: Consumer<Box<Published>>,
     pub worn: Producer<Box<Published>>,
     pub teller: Thread,
@@ -42,6 +45,7 @@ struct Ear {
     embedder: Embedder,
     block: Vec<f32>,
     level: LevelWatch,
+    picture: Option<Picture>,
     /// Sound without a gap since this block; none before the first.
     stream: Option<Stream>,
     /// Streams so far.
@@ -81,19 +85,21 @@ struct Work {
 }
 
 impl Inference {
-    pub fn new(sources: Vec<(Reader, Embedder, bool)>, quantiser: Quantiser, hop_s: f64, ends: Ends) -> Inference {
+    pub fn new(sources: Vec<(Reader, Embedder, bool)>, quantiser: Quantiser, hop_s: f64, is_shown: bool, ends: Ends) -> Inference {
         let silence = sources.first().map_or(0.0, |(_, e, _)| e.manifest().silence_peak());
         let ear = |(n, (reader, embedder, is_live)): (usize, (Reader, Embedder, bool))| {
             let audio = &embedder.manifest().audio;
             let window_rate_hz = f64::from(audio.rate_hz);
             let window_s = f64::from(audio.window_samples) / window_rate_hz;
             let level = LevelWatch::new(LevelLimits::default(), embedder.source_rate_hz());
+            let picture = is_shown.then(|| Picture::new(embedder.source_rate_hz()));
             Ear {
                 source: n as u32,
                 block: reader.buffer(),
                 reader,
                 embedder,
                 level,
+                picture,
                 stream: None,
                 streams: 0,
                 is_live,
@@ -161,6 +167,10 @@ impl Ear {
         stream.next_frame = header.first_frame + u64::from(header.frames);
         work.ends.counters.frames.fetch_add(u64::from(header.frames), Relaxed);
         self.level.push(header.first_frame, &self.block, &mut |_, change| work.signal(Signal::Level { source, change }));
+        if let Some(picture) = &mut self.picture {
+            // What finds no room is not seen.
+            picture.push(&self.block, &mut |column| _ = work.ends.columns.push((source, column)));
+        }
         work.begun = Instant::now();
         if self.embed(work, false).is_err() {
             // A window without an answer; the next one begins anew.
@@ -208,6 +218,7 @@ impl Ear {
         // The rate is one that a microphone has.
         let is_ready = self.embedder.reset(header.rate_hz).is_ok();
         self.level.set_rate(header.rate_hz);
+        self.picture = self.picture.take().map(|p| p.at_rate(header.rate_hz));
         let stream = || Stream {
             number: header.stream,
             xruns: header.xruns,

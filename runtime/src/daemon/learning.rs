@@ -14,6 +14,7 @@ use crate::Result;
 use crate::event::{Level, What};
 use crate::latent::Quantiser;
 use crate::learner::Judge;
+use crate::live::facts::Facts;
 use crate::live::learning::{Learning, Lesson};
 use crate::store::Acknowledgement;
 
@@ -41,6 +42,8 @@ pub(super) enum Errand {
 /// What it has to say.
 pub(super) enum News {
     Event(u64, What),
+    /// How the adapter stands now.
+    Adapter(Box<Facts>),
     /// A head is on its way; its windows will need these names.
     Head(Names),
     /// Windows whose label was not learned, or taken back: another may take them.
@@ -74,6 +77,7 @@ struct Work<'a> {
 /// Until nobody has errands any more, or it is stopped; then everything is committed.
 pub(super) fn run(learning: Learning, quantiser: &Quantiser, hop: Duration, ends: Ends, stop: &AtomicBool) -> Result<()> {
     let mut work = Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false, taken: VecDeque::new() };
+    work.show();
     if work.learning.standing().is_some() {
         work.publish(Instant::now());
     }
@@ -144,6 +148,7 @@ impl Work<'_> {
         if let Err(e) = &followed {
             self.tell(What::Notice { level: Level::Error, source: "adapter".into(), text: e.to_string() });
         }
+        self.show();
         // One that nothing has tried must not serve on.
         if followed.unwrap_or(false) || self.bridged {
             self.publish(begun);
@@ -158,6 +163,13 @@ impl Work<'_> {
             && let Err(e) = self.learning.prepare()
         {
             log::warn!("{e}: the windows after the next label are answered by the head before until its own is there");
+        }
+    }
+
+    fn show(&self) {
+        match Facts::of(&self.learning) {
+            Ok(facts) => drop(self.ends.news.send(News::Adapter(Box::new(facts)))),
+            Err(e) => log::warn!("{e}: whoever watches sees the adapter as it was"),
         }
     }
 

@@ -30,16 +30,21 @@ use crate::event::Event;
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
 use crate::live::ask::Question;
+use crate::live::facts::Facts;
 use crate::live::learning::Learning;
+use crate::live::picture::Column;
 use crate::live::recent::Place;
 use crate::live::smooth::Rule;
 use crate::pipeline::Embedder;
+use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
 use inference::Inference;
 use telling::Telling;
 
 /// Windows between inference and telling.
 const WINDOWS: usize = 64;
+/// Columns of the picture between inference and telling; what finds no room is not seen.
+const COLUMNS: usize = 256;
 /// Labels that wait for the thread that learns.
 pub const ERRANDS: usize = 64;
 /// Heads on their way to inference.
@@ -58,11 +63,13 @@ pub struct Settings {
     pub ask_doubt: f32,
     /// How long windows are held for labels that come late, in s.
     pub recent_s: u32,
+    /// Whether sinks are shown the sound.
+    pub picture: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { rule: Rule::default(), ask_per_hour: 0.0, ask_doubt: 0.5, recent_s: 600 }
+        Settings { rule: Rule::default(), ask_per_hour: 0.0, ask_doubt: 0.5, recent_s: 600, picture: false }
     }
 }
 
@@ -99,6 +106,38 @@ pub trait Sink: Send {
     /// # Errors
     /// Where it could not be taken.
     fn take(&mut self, event: &Event) -> Result<()>;
+
+    /// Is shown what passes and is not kept.
+    fn glance(&mut self, _: &Glance<'_>) {}
+}
+
+/// What passes while sound is heard, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub enum Glance<'a> {
+    /// The sound of a microphone, counted from 0; where [`Settings::picture`] asks for it.
+    Sound {
+        /// Which.
+        source: u32,
+        /// 50 ms of it.
+        column: &'a Column,
+    },
+    /// A window that was answered.
+    Window {
+        /// Microphone, counted from 0.
+        source: u32,
+        /// Its number.
+        window: u64,
+        /// When it ended.
+        end: Moment,
+        /// Whether it is too quiet to be anything.
+        is_silent: bool,
+        /// The most probable classes, the surest first.
+        guesses: &'a [(&'a ClassName, f32)],
+        /// Probability of being of no known class, where that is told.
+        unknown: Option<f32>,
+    },
+    /// The adapter, at the start and after each label and each undo.
+    Adapter(&'a Facts),
 }
 
 /// What a label is about.
@@ -117,8 +156,8 @@ pub enum Target {
     Window(u64),
     /// A span of the monotonic clock, of microphone `source`.
     Span {
-        /// Number of the microphone, from 0.
-        source: u32,
+        /// Number of the microphone, from 0; where there is one only, none need be named.
+        source: Option<u32>,
         /// Begin in ns.
         begin_ns: u64,
         /// End in ns.
@@ -339,6 +378,7 @@ impl Daemon {
         let (mut free, free_out) = RingBuffer::new(WINDOWS);
         (0..WINDOWS).for_each(|_| drop(free.push(LiveWindow::empty(dim))));
         let (signals, signals_out) = RingBuffer::new(WINDOWS);
+        let (columns, columns_out) = RingBuffer::new(COLUMNS);
         let (heads, heads_out) = RingBuffer::new(HEADS);
         let (worn, worn_out) = RingBuffer::new(ERRANDS + 2 * HEADS);
         let (commands, commands_out) = sync_channel(ERRANDS);
@@ -361,6 +401,7 @@ impl Daemon {
                 windows: windows_out,
                 free,
                 signals: signals_out,
+                columns: columns_out,
                 commands: commands_out,
                 errands,
                 news: news_out,
@@ -375,8 +416,9 @@ impl Daemon {
             spawn("learning", move || learning::run(learning, &quantiser, Duration::from_secs_f64(hop_s), ends, &stop))?
         };
         let inference = {
-            let ends = inference::Ends { windows, free: free_out, signals, heads: heads_out, worn, teller: teller.clone(), counters };
-            let inference = Inference::new(readers, quantiser, hop_s, ends);
+            let ends =
+                inference::Ends { windows, free: free_out, signals, columns, heads: heads_out, worn, teller: teller.clone(), counters };
+            let inference = Inference::new(readers, quantiser, hop_s, settings.picture, ends);
             let stop = stop.clone();
             spawn("inference", move || inference.run(&stop))?
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer};
 
 use super::learning::{Errand, News};
-use super::{Answered, Command, Counters, Counts, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
+use super::{Answered, Command, Counters, Counts, Glance, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
 use crate::audio::capture::CaptureEvent;
 use crate::audio::capture::level::LevelChange;
 use crate::clock;
@@ -18,6 +18,7 @@ use crate::learn::{ClassName, LabelSet};
 use crate::learner::judge::NO_CLASS;
 use crate::live::ask::{Question, Queue, doubt};
 use crate::live::learning::{Lesson, LessonRow};
+use crate::live::picture::Column;
 use crate::live::recent::{Place, Recent};
 use crate::live::smooth::{self, Smoother, Stretch, Told};
 use crate::live::wall::WallClock;
@@ -39,6 +40,7 @@ pub(super) struct Ends {
     pub windows: Consumer<Box<LiveWindow>>,
     pub free: Producer<Box<LiveWindow>>,
     pub signals: Consumer<Signal>,
+    pub columns: Consumer<(u32, Column)>,
     pub commands: Receiver<Command>,
     pub errands: SyncSender<Errand>,
     pub news: Receiver<News>,
@@ -115,6 +117,9 @@ impl Telling {
             }
             self.take_news();
             self.take_signals();
+            while let Ok((source, column)) = self.ends.columns.pop() {
+                self.show(&Glance::Sound { source, column: &column });
+            }
             self.tell_dropped();
             let mut worked = false;
             while let Ok(window) = self.ends.windows.pop() {
@@ -168,7 +173,7 @@ impl Telling {
         }
         let heads = std::mem::take(&mut self.heads);
         let names = heads.iter().find(|h| h.serial == window.head);
-        let mut classes: Vec<(&ClassName, f32)> = Vec::new();
+        let (mut classes, mut guesses): (Vec<(&ClassName, f32)>, Vec<_>) = Default::default();
         let (mut unknown, generation) = (None, names.map_or(0, |h| h.generation));
         if let (Some(answer), Some(names)) = (&window.answer, names) {
             unknown = answer.unknown;
@@ -178,13 +183,15 @@ impl Telling {
                 None => named(&answer.best[..1], &names.classes),
             };
             classes = said;
-            self.ask(place, &named(&answer.best, &names.classes), unknown, generation);
+            guesses = named(&answer.best, &names.classes);
+            self.ask(place, &guesses, unknown, generation);
         }
-        let Place { number, begin_ns, end_ns, .. } = place;
+        let Place { number, begin_ns, end_ns, source, is_silent, .. } = place;
         let answered = smooth::Answered { number, begin_ns, end_ns, classes: &classes, unknown, generation };
         let mut told = std::mem::take(&mut self.told);
         self.sources[n].smoother.push(answered, &mut told);
         told.drain(..).for_each(|t| self.tell_stretch(n, t, Some(end_ns)));
+        self.show(&Glance::Window { source, window: number, end: self.wall.at(end_ns), is_silent, guesses: &guesses, unknown });
         (self.told, self.heads) = (told, heads);
     }
 
@@ -274,6 +281,7 @@ impl Telling {
                 }
                 self.heads.push_back(names);
             }
+            News::Adapter(facts) => self.show(&Glance::Adapter(&facts)),
             News::Free(windows) => self.recent.note(&windows, false),
         }
     }
@@ -381,7 +389,7 @@ impl Telling {
                 self.recent.numbered(event.source, first, last).collect()
             }
             Target::Window(number) => self.recent.iter().filter(|(p, _)| p.number == number).collect(),
-            Target::Span { source, begin_ns, end_ns } => self.recent.within(self.microphone(Some(source))?, begin_ns, end_ns).collect(),
+            Target::Span { source, begin_ns, end_ns } => self.recent.within(self.microphone(source)?, begin_ns, end_ns).collect(),
         };
         let sounding: Vec<&(&Place, &[i8])> = found.iter().filter(|(p, _)| !p.is_silent).collect();
         let free: Vec<&&(&Place, &[i8])> = sounding.iter().filter(|(p, _)| !p.is_learned).collect();
@@ -436,6 +444,10 @@ impl Telling {
             event_ms: percentiles(&self.event_ns),
             answer_ms: percentiles(&self.answer_ns),
         }
+    }
+
+    fn show(&mut self, glance: &Glance<'_>) {
+        self.sinks.iter_mut().for_each(|(sink, _)| sink.glance(glance));
     }
 
     fn tell(&mut self, generation: u64, what: What) {

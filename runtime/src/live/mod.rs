@@ -2,8 +2,10 @@
 //! and keeping pace. Nothing here holds a thread or a clock: time is an argument.
 
 pub mod ask;
+pub mod facts;
 pub mod learning;
 pub mod pace;
+pub mod picture;
 pub mod provisional;
 pub mod recent;
 pub mod smooth;

@@ -1,9 +1,15 @@
 //! The configuration: one TOML schema for commands and daemon. Every key is optional and documented here; an unknown key,
 //! a wrong type or a value out of range is refused with the file, the key, what is allowed and what was found.
 
+mod live;
+mod overrides;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use live::{EventsConfig, ListenConfig, MqttConfig, ServeConfig};
+pub use overrides::Override;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -27,6 +33,14 @@ pub struct Config {
     pub learn: LearnConfig,
     /// Classifying.
     pub classify: ClassifyConfig,
+    /// Listening.
+    pub listen: ListenConfig,
+    /// The page and the API.
+    pub serve: ServeConfig,
+    /// Where events go.
+    pub events: EventsConfig,
+    /// Events and labels over MQTT.
+    pub mqtt: MqttConfig,
 }
 
 /// `[backbone]`
@@ -98,18 +112,34 @@ impl Config {
     /// # Errors
     /// `Missing` or `Storage` when it cannot be read, `Config` with the key when it is wrong.
     pub fn load(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the configuration", path, e))?;
-        let mut config = Config::parse(&text).map_err(|e| {
-            let key = e.place().map(|k| format!(", {k}")).unwrap_or_default();
-            e.at(format!("{}{key}", path.display()))
-        })?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        for folder in [&mut config.board, &mut config.backbone.folder, &mut config.adapter.folder, &mut config.backbone.onnxruntime]
-            .into_iter()
-            .flatten()
-        {
-            *folder = base.join(&folder);
+        Config::load_with(Some(path), &[])
+    }
+
+    /// As [`Config::load`], with single keys set from outside; without a file only with those, and paths as they stand.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; as [`Override::set`].
+    pub fn load_with(path: Option<&Path>, overrides: &[Override]) -> Result<Config> {
+        let name = path.map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
+        let text = path.map_or(Ok(String::new()), |p| std::fs::read_to_string(p).map_err(|e| Error::io("read the configuration", p, e)))?;
+        // The text first: its errors name lines.
+        let mut config = Config::parse(&text).map_err(|e| e.within(&name))?;
+        if !overrides.is_empty() {
+            let mut table: toml::Table = toml::from_str(&text).map_err(|e| unreadable(&e).within(&name))?;
+            for set in overrides {
+                set.set(&mut table)?;
+                // One at a time, so that an error names the one that is wrong.
+                config = table.clone().try_into().map_err(|e| unreadable(&e).at(&set.from)).and_then(|c: Config| {
+                    c.validate().map_err(|e| e.within(&set.from))?;
+                    Ok(c)
+                })?;
+            }
         }
+        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let Config { board, backbone, adapter, serve, events, mqtt, .. } = &mut config;
+        let own = [board, &mut backbone.folder, &mut adapter.folder, &mut backbone.onnxruntime, &mut mqtt.password_file];
+        let paths = own.into_iter().chain(serve.paths()).chain(events.paths());
+        paths.flatten().for_each(|path| *path = base.join(&path));
         Ok(config)
     }
 
@@ -118,9 +148,7 @@ impl Config {
     /// # Errors
     /// `Config` with the key, what is allowed and what was found.
     pub fn parse(text: &str) -> Result<Config> {
-        let config: Config = toml::from_str(text).map_err(|e| {
-            Error::new(ErrorKind::Config, "the configuration cannot be read").found(e.to_string().trim_end()).cure("correct the key")
-        })?;
+        let config: Config = toml::from_str(text).map_err(|e| unreadable(&e))?;
         config.validate()?;
         Ok(config)
     }
@@ -140,8 +168,16 @@ impl Config {
         let p = self.classify.min_probability;
         check("classify.min_probability", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)?;
         let p = self.classify.max_unknown;
-        check("classify.max_unknown", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)
+        check("classify.max_unknown", p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)?;
+        self.listen.validate()?;
+        self.serve.validate()?;
+        self.events.validate()?;
+        self.mqtt.validate()
     }
+}
+
+fn unreadable(e: &toml::de::Error) -> Error {
+    Error::new(ErrorKind::Config, "the configuration cannot be read").found(e.to_string().trim_end()).cure("correct the key")
 }
 
 fn check<T: std::fmt::Debug>(key: &str, ok: bool, allowed: impl std::fmt::Display, found: &Option<T>) -> Result<()> {
@@ -161,7 +197,13 @@ mod tests {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "format = 1\nboard = \"x.toml\"\n[backbone]\nfolder = \"b\"\nvariant = \"mel-f16\"\nonnxruntime = \"/opt/x.so\"\nthreads = 2\n\
                     [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nundo_rows = 100\nbackground_rows = 50\nmax_classes = 20\n\
-                    [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\nmax_unknown = 0.9\n";
+                    [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\nmax_unknown = 0.9\n\
+                    [listen]\nmicrophones = [\"yeti\"]\nrate_hz = 48000\nchannel = 2\nend_probability = 0.4\nmin_ms = 100\nmerge_ms = 500\n\
+                    recent_s = 60\nask_per_hour = 6\nask_doubt = 0.4\n[serve]\naddress = \"127.0.0.1:7380\"\nhosts = [\"box.local\"]\n\
+                    token_file = \"t\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[events]\njsonl = \"e.jsonl\"\ncsv = \"e.csv\"\n\
+                    raven = \"e.txt\"\naudacity = \"l.txt\"\nsqlite = \"e.db\"\nmax_mib = 8\nsqlite_events = 5000\n\
+                    [mqtt]\nurl = \"mqtt://localhost:1883\"\ndevice = \"box-1\"\nprefix = \"garden/box\"\nusername = \"u\"\n\
+                    password_file = \"p\"\nhome_assistant = false\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
         assert_eq!((config.adapter.latent_bits, config.learn.durability), (Some(6), Some(DurabilityChoice::Label)));
@@ -179,6 +221,15 @@ mod tests {
             ("[classify]\nmin_probability = nan", "classify.min_probability"),
             ("[classify]\nmax_unknown = 2", "classify.max_unknown"),
             ("format = 2", "format"),
+            ("[listen]\nask_per_hour = nan", "listen.ask_per_hour"),
+            ("[listen]\nchannel = 0", "listen.channel"),
+            ("[listen]\nrate_hz = 7999", "listen.rate_hz"),
+            ("[serve]\naddress = \"localhost\"", "address"),
+            ("[serve]\nkey = \"k.pem\"", "serve.certificate"),
+            ("[events]\nmax_mib = 0", "events.max_mib"),
+            ("[mqtt]\nurl = \"http://x\"", "mqtt.url"),
+            ("[mqtt]\ndevice = \"a/b\"", "mqtt.device"),
+            ("[mqtt]\nprefix = \"a/#\"", "mqtt.prefix"),
         ] {
             let error = Config::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
@@ -195,5 +246,21 @@ mod tests {
         assert_eq!(config.board, Some(dir.path().join("b.toml")));
         assert_eq!(config.backbone.folder, Some(dir.path().join("models/x")));
         assert_eq!(config.adapter.folder, Some(PathBuf::from("/data/a")));
+    }
+
+    #[test]
+    fn what_is_set_from_outside_goes_before_the_file_and_an_error_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wheatear.toml");
+        std::fs::write(&path, "[classify]\nmin_probability = 0.6\n[serve]\naddress = \"127.0.0.1:1\"\n").unwrap();
+        let set = |all: &[&str]| all.iter().map(|s| Override::parse(s).unwrap()).collect::<Vec<_>>();
+        let config = Config::load_with(Some(&path), &set(&["serve.address=127.0.0.1:2", "events.csv=e.csv"])).unwrap();
+        assert_eq!((config.serve.address, config.classify.min_probability), ("127.0.0.1:2".parse().ok(), Some(0.6)));
+        assert_eq!(config.events.csv, Some(dir.path().join("e.csv")));
+        assert_eq!(Config::load_with(None, &set(&["events.csv=e.csv"])).unwrap().events.csv, Some(PathBuf::from("e.csv")));
+        for wrong in ["classify.min_probability=2", "serve.adress=x", "listen.recent_s=soon"] {
+            let error = Config::load_with(Some(&path), &set(&[wrong])).unwrap_err();
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(wrong.split('=').next().unwrap()), "{error}");
+        }
     }
 }

@@ -1,0 +1,140 @@
+//! The tables of a device that listens: `[listen]`, `[serve]`, `[events]`, `[mqtt]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use crate::Result;
+
+/// `[listen]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenConfig {
+    /// Microphones by id, name or a part of the name, as `wheatear devices` lists them; the default one when left out.
+    pub microphones: Vec<String>,
+    /// Rate to ask for, 8000 to 384000; the backbone's when left out. A device that has no such rate is heard at its own.
+    pub rate_hz: Option<u32>,
+    /// Only this channel, from 1; the mean of all when left out.
+    pub channel: Option<u16>,
+    /// Probability down to which a class that is heard goes on, 0 to that from which it begins (`classify.min_probability`); 0.7 of that
+    /// when left out.
+    pub end_probability: Option<f32>,
+    /// What is shorter is not told, in ms, 0 to 600000; 0 when left out.
+    pub min_ms: Option<u32>,
+    /// Longest pause within an event, in ms, 0 to 600000; 1000 when left out.
+    pub merge_ms: Option<u32>,
+    /// How long windows are held for labels that come late, in s, 1 to 86400; 600 when left out.
+    pub recent_s: Option<u32>,
+    /// Windows that no one is sure of are asked about, so many an hour, 0 to 3600; 0 when left out.
+    pub ask_per_hour: Option<f64>,
+    /// Least doubt that is asked about, 0 to 1; 0.5 when left out.
+    pub ask_doubt: Option<f32>,
+}
+
+/// `[serve]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeConfig {
+    /// Address and port of the page and the API, such as `127.0.0.1:7380`; nothing is served when left out. One that is not loopback needs
+    /// a token, a certificate and its key.
+    pub address: Option<SocketAddr>,
+    /// Names by which this device is called, beside localhost and its addresses; none when left out.
+    pub hosts: Vec<String>,
+    /// File with the token that requests must bring, 16 to 256 characters on its first line.
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+/// `[events]`: where events go, several at once.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventsConfig {
+    /// Every event, a line of JSON each.
+    pub jsonl: Option<PathBuf>,
+    /// What was heard, as CSV.
+    pub csv: Option<PathBuf>,
+    /// What was heard, as a Raven selection table.
+    pub raven: Option<PathBuf>,
+    /// What was heard, as Audacity labels.
+    pub audacity: Option<PathBuf>,
+    /// Every event, in an SQLite database; the history of the page.
+    pub sqlite: Option<PathBuf>,
+    /// Size at which each of these files but the database makes room, in MiB, 1 to 65536; 64 when left out.
+    pub max_mib: Option<u32>,
+    /// Events that the database holds, 1000 to 100000000; 1000000 when left out.
+    pub sqlite_events: Option<u32>,
+}
+
+/// `[mqtt]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttConfig {
+    /// The broker, `mqtt://host:1883` or `mqtts://host:8883`; events go to none when left out.
+    pub url: Option<String>,
+    /// Name of this device at the broker and in topics: letters, digits, `-` and `_`; the host's name when left out.
+    pub device: Option<String>,
+    /// First part of every topic; `wheatear/<device>` when left out.
+    pub prefix: Option<String>,
+    /// User.
+    pub username: Option<String>,
+    /// File with the password on its first line.
+    pub password_file: Option<PathBuf>,
+    /// Whether Home Assistant is told what there is; true when left out.
+    pub home_assistant: Option<bool>,
+}
+
+impl ListenConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        let of = |key: &str| format!("listen.{key}");
+        check(&of("rate_hz"), self.rate_hz.is_none_or(|r| (8000..=384_000).contains(&r)), "8000 to 384000", &self.rate_hz)?;
+        check(&of("channel"), self.channel.is_none_or(|c| c > 0), "1 or more", &self.channel)?;
+        let p = self.end_probability;
+        check(&of("end_probability"), p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)?;
+        for (key, ms) in [("min_ms", self.min_ms), ("merge_ms", self.merge_ms)] {
+            check(&of(key), ms.is_none_or(|ms| ms <= 600_000), "0 to 600000", &ms)?;
+        }
+        check(&of("recent_s"), self.recent_s.is_none_or(|s| (1..=86_400).contains(&s)), "1 to 86400", &self.recent_s)?;
+        check(&of("ask_per_hour"), self.ask_per_hour.is_none_or(|n| (0.0..=3600.0).contains(&n)), "0 to 3600", &self.ask_per_hour)?;
+        check(&of("ask_doubt"), self.ask_doubt.is_none_or(|d| (0.0..=1.0).contains(&d)), "0 to 1", &self.ask_doubt)
+    }
+}
+
+impl ServeConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        let given = (self.certificate.is_some(), self.key.is_some());
+        check("serve.certificate", given.0 == given.1, "a certificate together with its key", &Some(given))
+    }
+
+    pub(super) fn paths(&mut self) -> [&mut Option<PathBuf>; 3] {
+        [&mut self.token_file, &mut self.certificate, &mut self.key]
+    }
+}
+
+impl EventsConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        check("events.max_mib", self.max_mib.is_none_or(|n| (1..=65_536).contains(&n)), "1 to 65536", &self.max_mib)?;
+        let events = self.sqlite_events;
+        check("events.sqlite_events", events.is_none_or(|n| (1000..=100_000_000).contains(&n)), "1000 to 100000000", &events)
+    }
+
+    pub(super) fn paths(&mut self) -> [&mut Option<PathBuf>; 5] {
+        [&mut self.jsonl, &mut self.csv, &mut self.raven, &mut self.audacity, &mut self.sqlite]
+    }
+}
+
+impl MqttConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        let is_url =
+            |url: &String| url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("mqtts://")).is_some_and(|rest| !rest.is_empty());
+        check("mqtt.url", self.url.as_ref().is_none_or(is_url), "mqtt://host:1883 or mqtts://host:8883", &self.url)?;
+        let is_name = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        check("mqtt.device", self.device.as_ref().is_none_or(is_name), "letters, digits, - and _", &self.device)?;
+        let is_topic = |topic: &String| !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
+        check("mqtt.prefix", self.prefix.as_ref().is_none_or(is_topic), "a topic without + and #, that does not begin with $", &self.prefix)
+    }
+}

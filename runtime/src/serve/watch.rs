@@ -1,0 +1,274 @@
+//! What the daemon tells, held for whoever asks and handed on to whoever watches: a sink of the daemon on one side, the answers of the
+//! server on the other.
+//!
+//! Held are the newest [`EVENTS`] events and [`UPDATES`] heads. Who watches gets messages through a bounded channel: one that is slower
+//! loses the oldest and is told how many; nobody waits for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::broadcast;
+
+use crate::Result;
+use crate::daemon::{Glance, Sink};
+use crate::event::{Event, What};
+use crate::live::facts::Facts;
+use crate::live::picture::{BANDS, COLUMN_MS};
+use crate::units::Moment;
+
+/// Events that are held.
+pub const EVENTS: usize = 1000;
+/// Heads that are held.
+pub const UPDATES: usize = 1000;
+/// Messages that wait for one who watches.
+const WAITING: usize = 256;
+/// Columns that go together, so that a picture is a few messages a second.
+const COLUMNS: usize = 4;
+
+/// A message to whoever watches.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// `event`, `window` or `sound`.
+    pub name: &'static str,
+    /// Of an event.
+    pub number: Option<u64>,
+    /// JSON on one line.
+    pub data: Arc<str>,
+}
+
+/// A head that came to serve.
+#[derive(Debug, Clone, Serialize)]
+pub struct Update {
+    at: Moment,
+    generation: u64,
+    took_ms: f64,
+    accuracy: Option<f64>,
+    forgetting: Option<f64>,
+    drift: Option<f64>,
+    temperature_c: Option<f64>,
+}
+
+/// Watches a daemon. Clones watch the same one.
+#[derive(Clone)]
+pub struct Watch {
+    held: Arc<Mutex<Held>>,
+    told: broadcast::Sender<Message>,
+    sound: broadcast::Sender<Message>,
+}
+
+struct Held {
+    next_number: u64,
+    events: VecDeque<(u64, Arc<Event>)>,
+    facts: Option<Facts>,
+    updates: VecDeque<Update>,
+    columns: Vec<Columns>,
+    heard: Option<Instant>,
+}
+
+/// Columns of one microphone that are not told yet.
+#[derive(Default)]
+struct Columns {
+    count: usize,
+    peak: f32,
+    squares: f32,
+    bands: Vec<u8>,
+}
+
+impl Watch {
+    /// Of a daemon that is not started yet.
+    pub fn new() -> Watch {
+        let held = Held {
+            next_number: 1,
+            events: VecDeque::with_capacity(EVENTS),
+            facts: None,
+            updates: VecDeque::with_capacity(UPDATES),
+            columns: Vec::new(),
+            heard: None,
+        };
+        Watch { held: Arc::new(Mutex::new(held)), told: broadcast::channel(WAITING).0, sound: broadcast::channel(WAITING).0 }
+    }
+
+    /// Events and windows from now on, and the events that are held after `number`.
+    pub fn follow(&self, after: Option<u64>) -> (Vec<Message>, broadcast::Receiver<Message>) {
+        // Under the lock, so that no event is missed or told twice.
+        let held = self.held();
+        let receiver = self.told.subscribe();
+        let Some(after) = after else { return (Vec::new(), receiver) };
+        let missed = held.events.iter().filter(|(number, _)| *number > after).map(|(number, e)| message(*number, e)).collect();
+        (missed, receiver)
+    }
+
+    /// The picture of the sound from now on.
+    pub fn look(&self) -> broadcast::Receiver<Message> {
+        self.sound.subscribe()
+    }
+
+    /// How many watch.
+    pub fn watching(&self) -> usize {
+        self.told.receiver_count()
+    }
+
+    /// The newest events that are wanted, at most `limit`, the newest first.
+    pub fn events(&self, limit: usize, wanted: impl Fn(u64, &Event) -> bool) -> Vec<(u64, Arc<Event>)> {
+        self.held().events.iter().rev().filter(|(number, e)| wanted(*number, e)).take(limit).cloned().collect()
+    }
+
+    /// How the adapter stands; none before the daemon has said so.
+    pub fn facts(&self) -> Option<Facts> {
+        self.held().facts.clone()
+    }
+
+    /// Heads that came to serve, the newest last.
+    pub fn updates(&self) -> Vec<Update> {
+        self.held().updates.iter().cloned().collect()
+    }
+
+    /// How long ago a window was answered.
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.held().heard.map(|at| at.elapsed())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // What is held stays whole: each change is one push.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever watches; that nobody does is no error.
+    fn tell(channel: &broadcast::Sender<Message>, name: &'static str, data: String) {
+        drop(channel.send(Message { name, number: None, data: data.into() }));
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Watch {
+        Watch::new()
+    }
+}
+
+fn message(number: u64, event: &Event) -> Message {
+    // An event is always JSON: its keys are texts.
+    let data = serde_json::to_string(event).unwrap_or_default();
+    Message { name: "event", number: Some(number), data: data.into() }
+}
+
+impl Sink for Watch {
+    fn take(&mut self, event: &Event) -> Result<()> {
+        let mut held = self.held();
+        let number = held.next_number;
+        held.next_number += 1;
+        if held.events.len() == EVENTS {
+            held.events.pop_front();
+        }
+        held.events.push_back((number, Arc::new(event.clone())));
+        if let What::Serving { took_ms, .. } = event.what {
+            let report = held.facts.as_ref().map(|f| &f.report);
+            let of = |of: fn(&crate::monitor::Report) -> Option<f64>| report.and_then(of);
+            let (accuracy, forgetting, drift) = (of(|r| r.accuracy), of(|r| r.forgetting), of(|r| r.drift));
+            let (at, generation, temperature_c) = (event.at, event.generation, crate::clock::temperature_c());
+            if held.updates.len() == UPDATES {
+                held.updates.pop_front();
+            }
+            held.updates.push_back(Update { at, generation, took_ms, accuracy, forgetting, drift, temperature_c });
+        }
+        drop(self.told.send(message(number, event)));
+        Ok(())
+    }
+
+    fn glance(&mut self, glance: &Glance<'_>) {
+        match *glance {
+            Glance::Adapter(facts) => self.held().facts = Some(facts.clone()),
+            Glance::Window { source, window, end, is_silent, guesses, unknown } => {
+                self.held().heard = Some(Instant::now());
+                if self.told.receiver_count() > 0 {
+                    let window =
+                        json!({"source": source, "window": window, "at": end, "silent": is_silent, "guesses": guesses, "unknown": unknown});
+                    Watch::tell(&self.told, "window", window.to_string());
+                }
+            }
+            Glance::Sound { source, column } => {
+                if self.sound.receiver_count() == 0 {
+                    return;
+                }
+                let mut held = self.held();
+                let n = source as usize;
+                if held.columns.len() <= n {
+                    held.columns.resize_with(n + 1, Columns::default);
+                }
+                let columns = &mut held.columns[n];
+                columns.count += 1;
+                columns.peak = columns.peak.max(column.peak);
+                columns.squares += column.rms * column.rms;
+                columns.bands.extend_from_slice(&column.bands);
+                if columns.count == COLUMNS {
+                    let all = std::mem::take(columns);
+                    drop(held);
+                    let rms = (all.squares / COLUMNS as f32).sqrt();
+                    let (bands, columns) = (BANDS, base64(&all.bands));
+                    let sound =
+                        json!({"source": source, "peak": all.peak, "rms": rms, "bands": bands, "columns": columns, "column_ms": COLUMN_MS});
+                    Watch::tell(&self.sound, "sound", sound.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Level;
+    use crate::live::picture::Column;
+
+    fn notice(n: usize) -> Event {
+        let what = What::Notice { level: Level::Info, source: "test".into(), text: n.to_string() };
+        Event::new(Moment::UNKNOWN, 1, what)
+    }
+
+    #[test]
+    fn who_comes_back_gets_what_was_missed_once_and_the_oldest_make_room() {
+        let mut watch = Watch::new();
+        (0..EVENTS + 10).for_each(|n| watch.take(&notice(n)).unwrap());
+        let (missed, mut receiver) = watch.follow(Some(EVENTS as u64 + 7));
+        assert_eq!(missed.iter().map(|m| m.number).collect::<Vec<_>>(), [Some(1008), Some(1009), Some(1010)]);
+        watch.take(&notice(0)).unwrap();
+        assert_eq!(receiver.try_recv().unwrap().number, Some(1011));
+        assert!(receiver.try_recv().is_err());
+        let all = watch.events(usize::MAX, |_, _| true);
+        assert_eq!((all.len(), all[0].0, all[EVENTS - 1].0), (EVENTS, 1011, 12));
+        assert!(watch.follow(None).0.is_empty());
+    }
+
+    #[test]
+    fn who_reads_too_slowly_loses_the_oldest_and_hears_how_many() {
+        let mut watch = Watch::new();
+        let (_, mut receiver) = watch.follow(None);
+        (0..WAITING + 5).for_each(|n| watch.take(&notice(n)).unwrap());
+        assert!(matches!(receiver.try_recv(), Err(broadcast::error::TryRecvError::Lagged(5))));
+        assert_eq!(receiver.try_recv().unwrap().number, Some(6));
+    }
+
+    #[test]
+    fn columns_of_a_microphone_are_told_together() {
+        let mut watch = Watch::new();
+        let column = |n: u8| Column { peak: f32::from(n) / 10.0, rms: 0.5, bands: [n; BANDS] };
+        watch.glance(&Glance::Sound { source: 0, column: &column(9) });
+        let mut receiver = watch.look();
+        for n in 1..=4 {
+            watch.glance(&Glance::Sound { source: 1, column: &column(n) });
+        }
+        let sound: serde_json::Value = serde_json::from_str(&receiver.try_recv().unwrap().data).unwrap();
+        assert_eq!((sound["source"].as_u64(), sound["bands"].as_u64()), (Some(1), Some(64)));
+        assert!((sound["peak"].as_f64().unwrap() - 0.4).abs() < 1e-6 && (sound["rms"].as_f64().unwrap() - 0.5).abs() < 1e-6);
+        assert_eq!(sound["columns"].as_str().unwrap().len(), (4 * BANDS).div_ceil(3) * 4);
+        assert!(receiver.try_recv().is_err());
+    }
+}
