@@ -21,8 +21,11 @@ pub mod live;
 mod mix;
 pub mod monitor;
 pub mod pipeline;
+pub mod random;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod store;
 pub mod units;
 

@@ -39,6 +39,19 @@ fn device_id(text: &str) -> Result<[u8; 16], String> {
 }
 
 impl NewAdapterArgs {
+    /// Sets in `config` what the command line says.
+    pub fn set(&self, config: &mut Config) {
+        let adapter = &mut config.adapter;
+        adapter.latent_bits = self.latent_bits.or(adapter.latent_bits);
+        adapter.replay_rows = self.replay_rows.or(adapter.replay_rows);
+        adapter.max_classes = self.max_classes.or(adapter.max_classes);
+    }
+
+    /// Device that a new adapter learns on, where the command line names one.
+    pub fn device(&self) -> Option<[u8; 16]> {
+        self.device
+    }
+
     /// The adapter in `folder` for `backbone`, made with room for twice so many recordings where there is none.
     ///
     /// # Errors

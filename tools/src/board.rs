@@ -19,6 +19,11 @@ pub struct BoardArgs {
 }
 
 impl BoardArgs {
+    /// Sets in `config` what the command line says.
+    pub fn set(&self, config: &mut Config) {
+        config.board = self.board.clone().or(config.board.take());
+    }
+
     /// The board that the command line names, or else `config`.
     ///
     /// # Errors

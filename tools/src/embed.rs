@@ -76,6 +76,15 @@ pub struct BackboneChoice {
 }
 
 impl BackboneArgs {
+    /// Sets in `config` what the command line says.
+    pub fn set(&self, config: &mut Config) {
+        let backbone = &mut config.backbone;
+        backbone.folder = self.backbone.clone().or(backbone.folder.take());
+        backbone.variant = self.variant.clone().or(backbone.variant.take());
+        backbone.threads = self.threads.or(backbone.threads);
+        backbone.onnxruntime = self.onnxruntime.clone().or(backbone.onnxruntime.take());
+    }
+
     /// What the command line says, then `config`, then the defaults.
     ///
     /// # Errors

@@ -153,7 +153,11 @@ impl Config {
         Ok(config)
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Whether every value is allowed.
+    ///
+    /// # Errors
+    /// `Config` with the key, what is allowed and what was found.
+    pub fn validate(&self) -> Result<()> {
         check("format", self.format.is_none_or(|f| f == CONFIG_FORMAT), CONFIG_FORMAT, &self.format)?;
         check("backbone.threads", self.backbone.threads.is_none_or(|n| (1..=256).contains(&n)), "1 to 256", &self.backbone.threads)?;
         check("adapter.latent_bits", self.adapter.latent_bits.is_none_or(|b| (4..=8).contains(&b)), "4 to 8", &self.adapter.latent_bits)?;

@@ -268,6 +268,7 @@ enum Command {
     Undo { labels: usize, by: String, reply: Reply<Answered> },
     Questions { reply: SyncSender<Vec<Question>> },
     Counts { reply: SyncSender<Counts> },
+    Configure { settings: Settings, reply: SyncSender<()> },
 }
 
 /// Speaks to a running daemon; may be cloned, and used from any thread.
@@ -309,6 +310,15 @@ impl Handle {
     /// `Busy` when the daemon has stopped.
     pub fn counts(&self) -> Result<Counts> {
         self.ask(|reply| Command::Counts { reply })
+    }
+
+    /// Takes another rule, and other questions, from the next window on; the other settings stay as they are.
+    ///
+    /// # Errors
+    /// `Config` when the rule is wrong, `Busy` when the daemon has stopped.
+    pub fn configure(&self, settings: Settings) -> Result<()> {
+        settings.rule.validate()?;
+        self.ask(|reply| Command::Configure { settings, reply })
     }
 
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {

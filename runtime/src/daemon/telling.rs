@@ -343,6 +343,11 @@ impl Telling {
             // Nobody may be waiting any more.
             Command::Questions { reply } => drop(reply.send(self.questions.waiting())),
             Command::Counts { reply } => drop(reply.send(self.counts())),
+            Command::Configure { settings, reply } => {
+                self.sources.iter_mut().for_each(|s| s.smoother.set_rule(settings.rule));
+                self.questions.allow(settings.ask_per_hour, settings.ask_doubt);
+                _ = reply.send(());
+            }
         }
     }
 

@@ -38,6 +38,13 @@ impl Queue {
         Queue { per_hour: per_hour.max(0.0), least, room, waiting: Vec::with_capacity(room), allowed: 1.0, filled_ns: None }
     }
 
+    /// Asks so many an hour, and about windows of so much doubt, from now on.
+    pub fn allow(&mut self, per_hour: f64, least: f32) {
+        self.per_hour = per_hour.max(0.0);
+        self.least = least;
+        self.allowed = self.allowed.min(self.per_hour.max(1.0));
+    }
+
     /// Takes a window at the time `now_ns`; true when a person is to be asked about it now. A window next to one that waits is the same
     /// question.
     pub fn offer(&mut self, question: Question, now_ns: u64) -> bool {

@@ -122,6 +122,11 @@ impl Smoother {
         Smoother { rule, open: BTreeMap::new(), next_id: 1, before: None }
     }
 
+    /// Goes by another rule from the next window on.
+    pub fn set_rule(&mut self, rule: Rule) {
+        self.rule = rule;
+    }
+
     /// Takes the next window, and appends what it tells to `told`.
     pub fn push(&mut self, window: Answered<'_>, told: &mut Vec<Told>) {
         let Rule { begin, end, max_unknown, .. } = self.rule;

@@ -248,7 +248,7 @@ async fn label(State(desk): Shared, request: Request) -> Response {
     });
     match said {
         Ok((target, labels, by)) => answer(ask(&desk, move |daemon| daemon.label(target, labels, &by)).await),
-        Err(response) => response.0,
+        Err(NotDone(response)) => *response,
     }
 }
 
@@ -260,16 +260,16 @@ async fn undo(State(desk): Shared, request: Request) -> Response {
     });
     match said {
         Ok((labels, by)) => answer(ask(&desk, move |daemon| daemon.undo(labels, &by)).await),
-        Err(response) => response.0,
+        Err(NotDone(response)) => *response,
     }
 }
 
 /// A request that is not done, as its answer.
-struct NotDone(Response);
+struct NotDone(Box<Response>);
 
 impl From<Error> for NotDone {
     fn from(error: Error) -> NotDone {
-        NotDone(answer::<()>(Err(error)))
+        NotDone(Box::new(answer::<()>(Err(error))))
     }
 }
 
@@ -278,18 +278,18 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<T, NotDone> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let slow = |_| {
         let error = Error::new(ErrorKind::Input, "the body did not come in time").expected(format!("within {} s", PATIENCE.as_secs()));
-        NotDone(refuse(StatusCode::REQUEST_TIMEOUT, &error))
+        NotDone(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, &error)))
     };
     let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, &())).await.map_err(slow)?.map_err(|e| {
         let error = Error::new(ErrorKind::Input, "the body cannot be taken")
             .expected(format!("at most {BODY_LEN_BYTES} bytes"))
             .found(e.body_text());
-        NotDone(refuse(e.status(), &error))
+        NotDone(Box::new(refuse(e.status(), &error)))
     })?;
     // What a form of another site can send is refused.
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let error = Error::new(ErrorKind::Input, "the body is of another kind").expected("application/json").found(format!("{kind:?}"));
-        return Err(NotDone(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error)));
+        return Err(NotDone(Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error))));
     }
     let wrong = |e: serde_json::Error| {
         Error::new(ErrorKind::Input, "the body cannot be read").found(&e).because(e).cure("see /api/v1/openapi.json")

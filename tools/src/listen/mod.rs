@@ -8,6 +8,7 @@ mod command;
 mod lines;
 
 use std::io::{BufRead, IsTerminal, Read};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,16 +16,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use wheatear::audio::capture::{Channel, MicrophoneSettings, devices};
 use wheatear::config::Config;
-use wheatear::daemon::{Daemon, Settings, Source};
-use wheatear::live::learning::Learning;
-use wheatear::live::smooth::Rule;
+use wheatear::service::Service;
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::adapter::NewAdapterArgs;
-use crate::board::{BoardArgs, budget_of};
-use crate::embed::{BackboneArgs, ConfigArgs, adapter_folder};
+use crate::board::BoardArgs;
+use crate::embed::{BackboneArgs, ConfigArgs};
 use command::Command;
 use lines::Lines;
 
@@ -55,6 +53,9 @@ pub struct Args {
     /// How events are written; text where standard output is a terminal, else events
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Serve the page and the API here, such as 127.0.0.1:7380
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    serve: Option<SocketAddr>,
     /// Stop at the end of standard input
     #[arg(long)]
     until_eof: bool,
@@ -64,30 +65,30 @@ pub struct Args {
     new: NewAdapterArgs,
 }
 
-/// When a class counts as heard, and what is asked.
-#[derive(Debug, ClapArgs)]
+/// When a class counts as heard, and what is asked. What is left out is as configured, or as usual.
+#[derive(Debug, Default, ClapArgs)]
 struct Hearing {
-    /// Probability from which a class begins to be heard; without it that of the configuration (classify.min_probability), or 0.5
+    /// Probability from which a class begins to be heard (classify.min_probability); usually 0.5
     #[arg(long, value_name = "P")]
     begin: Option<f32>,
-    /// Probability down to which it goes on; without it 0.7 of that from which it begins
+    /// Probability down to which it goes on (listen.end_probability); usually 0.7 of that from which it begins
     #[arg(long, value_name = "P")]
     end: Option<f32>,
-    /// Windows that are more probably of no known class say nothing; without it as configured (classify.max_unknown), or 0.5
+    /// Windows that are more probably of no known class say nothing (classify.max_unknown); usually 0.5
     #[arg(long, value_name = "P")]
     max_unknown: Option<f32>,
-    /// What is shorter is not told, in ms
-    #[arg(long, value_name = "MS", default_value_t = Rule::default().min_ms)]
-    min_ms: u32,
-    /// Longest pause within an event, in ms
-    #[arg(long, value_name = "MS", default_value_t = Rule::default().merge_ms)]
-    merge_ms: u32,
-    /// Windows that no one is sure of are asked about, so many an hour
-    #[arg(long, value_name = "N", default_value_t = 0.0)]
-    ask_per_hour: f64,
-    /// How long windows are held for labels that come late, in s: their latents, never their sound
-    #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    recent_s: u32,
+    /// What is shorter is not told, in ms (listen.min_ms); usually 0
+    #[arg(long, value_name = "MS")]
+    min_ms: Option<u32>,
+    /// Longest pause within an event, in ms (listen.merge_ms); usually 1000
+    #[arg(long, value_name = "MS")]
+    merge_ms: Option<u32>,
+    /// Windows that no one is sure of are asked about, so many an hour (listen.ask_per_hour); usually none
+    #[arg(long, value_name = "N")]
+    ask_per_hour: Option<f64>,
+    /// How long windows are held for labels that come late, in s (listen.recent_s): their latents, never their sound; usually 600
+    #[arg(long, value_name = "S")]
+    recent_s: Option<u32>,
 }
 
 /// How events are written.
@@ -111,34 +112,16 @@ const LINES_WAITING: usize = 64;
 /// # Errors
 /// Those of the devices, the backbone and the adapter; of the labels only what a line of the output says.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let config = args.config.load()?;
-    let board = args.board.load(&config)?;
-    let folder = adapter_folder(args.adapter.as_deref(), &config)?;
-    let backbone = args.backbone.choose_for(&config, Some(&folder))?;
-    let settings = args.hearing.settings(&config)?;
-    let wanted: Vec<Option<&str>> =
-        if args.microphone.is_empty() { vec![None] } else { args.microphone.iter().map(|d| Some(d.as_str())).collect() };
-    // Whether there are such devices at all is said at once; later they may come and go.
-    let inputs = wanted.into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
-    let manifest = backbone.manifest()?;
-    let adapter = args.new.open_or_create(&config, board.as_ref(), &folder, &backbone, &manifest, 0)?;
-    backbone.remember(&folder);
-    let embedders = inputs.iter().map(|_| backbone.open()).collect::<Result<Vec<_>>>()?;
-    let learning = Learning::new(adapter, backbone.graph(&manifest)?, budget_of(board.as_ref()))?;
-    let channel = args.channel.map_or(Channel::Mean, |n| Channel::One(n - 1));
-    let source = |input: devices::Input| {
-        // The backbone's own rate needs no resampling here, which looks ahead.
-        let rate_hz = args.rate.or(Some(manifest.audio.rate_hz));
-        let settings = MicrophoneSettings { device: Some(input.id), rate_hz, channel, ..MicrophoneSettings::default() };
-        Source::microphone(settings).map(|source| Source { name: input.name, ..source })
-    };
-    let sources = inputs.into_iter().map(source).collect::<Result<Vec<_>>>()?;
     let text = || if std::io::stdout().is_terminal() { Format::Text } else { Format::Events };
     let lines = Lines::new(args.format.unwrap_or_else(text));
-    let daemon = Daemon::start(&settings, sources, embedders, learning, vec![Box::new(lines.clone())])?;
-    let spoken = obey(args, &daemon, &lines);
-    let counts = daemon.handle().counts();
-    let stopped = daemon.stop();
+    // Whether there are such microphones at all is said at once; later they may come and go.
+    let service = Service::start(args.configured()?, vec![Box::new(lines.clone())], true, args.new.device())?;
+    if let Some(address) = service.address() {
+        eprintln!("served at {address}");
+    }
+    let spoken = obey(args, &service, &lines);
+    let counts = service.handle().counts();
+    let stopped = service.stop();
     if let Ok(counts) = counts {
         lines.counts(&counts);
     }
@@ -146,28 +129,50 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(spoken.and(stopped)?)
 }
 
-impl Hearing {
-    fn settings(&self, config: &Config) -> Result<Settings> {
-        let (usual, min_ms, merge_ms) = (Rule::default(), self.min_ms, self.merge_ms);
-        let begin = self.begin.or(config.classify.min_probability).unwrap_or(usual.begin);
-        let end = self.end.unwrap_or(begin * usual.end / usual.begin);
-        let max_unknown = self.max_unknown.or(config.classify.max_unknown).unwrap_or(usual.max_unknown);
-        let rule = Rule { begin, end, max_unknown, min_ms, merge_ms, ..usual };
-        rule.validate()?;
-        if !(0.0..=3600.0).contains(&self.ask_per_hour) {
-            return Err(Error::new(ErrorKind::Config, "nobody can be asked so often")
-                .at("--ask-per-hour")
-                .expected("0 to 3600")
-                .found(self.ask_per_hour)
-                .cure("give fewer"));
+impl Args {
+    /// The configuration, with what the command line says before it.
+    fn configured(&self) -> Result<Config> {
+        let mut config = self.config.load()?;
+        self.backbone.set(&mut config);
+        self.board.set(&mut config);
+        self.new.set(&mut config);
+        set(&mut config.adapter.folder, &self.adapter);
+        set(&mut config.serve.address, &self.serve);
+        self.hearing.set(&mut config);
+        let listen = &mut config.listen;
+        if !self.microphone.is_empty() {
+            listen.microphones.clone_from(&self.microphone);
         }
-        Ok(Settings { rule, ask_per_hour: self.ask_per_hour, recent_s: self.recent_s, ..Settings::default() })
+        set(&mut listen.rate_hz, &self.rate);
+        set(&mut listen.channel, &self.channel);
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl Hearing {
+    fn set(&self, config: &mut Config) {
+        set(&mut config.classify.min_probability, &self.begin);
+        set(&mut config.classify.max_unknown, &self.max_unknown);
+        let listen = &mut config.listen;
+        set(&mut listen.end_probability, &self.end);
+        set(&mut listen.min_ms, &self.min_ms);
+        set(&mut listen.merge_ms, &self.merge_ms);
+        set(&mut listen.ask_per_hour, &self.ask_per_hour);
+        set(&mut listen.recent_s, &self.recent_s);
+    }
+}
+
+/// What is given goes before what is there.
+fn set<T: Clone>(key: &mut Option<T>, given: &Option<T>) {
+    if given.is_some() {
+        key.clone_from(given);
     }
 }
 
 /// Does what standard input says, until it is told to stop.
-fn obey(args: &Args, daemon: &Daemon, lines: &Lines) -> Result<()> {
-    let (stop, handle) = (Arc::new(AtomicBool::new(false)), daemon.handle());
+fn obey(args: &Args, service: &Service, lines: &Lines) -> Result<()> {
+    let (stop, handle) = (Arc::new(AtomicBool::new(false)), service.handle());
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let failed = |e| Error::new(ErrorKind::Storage, "the system lets no signal be taken").found(signal).because(e);
         // Whoever asks twice does not want to wait for the disk.
@@ -176,7 +181,7 @@ fn obey(args: &Args, daemon: &Daemon, lines: &Lines) -> Result<()> {
     }
     let spoken = listen_to_input();
     while !stop.load(Relaxed) && !lines.is_broken() {
-        daemon.check()?;
+        service.check()?;
         match spoken.recv_timeout(LOOK) {
             Ok(line) => match line.and_then(|line| line.parse::<Command>()) {
                 Ok(Command::Nothing) => {}
@@ -221,19 +226,32 @@ fn text_of(line: Vec<u8>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
     #[test]
-    fn the_command_line_goes_before_the_configuration_and_that_before_the_usual() {
-        let hearing = |begin, end, max_unknown| Hearing { begin, end, max_unknown, min_ms: 0, merge_ms: 0, ask_per_hour: 0.0, recent_s: 1 };
-        let config = Config::parse("[classify]\nmin_probability = 0.8\nmax_unknown = 0.9\n").unwrap();
-        let rule = |h: Hearing, c: &Config| h.settings(c).map(|s| (s.rule.begin, s.rule.end, s.rule.max_unknown));
-        assert_eq!(rule(hearing(None, None, None), &Config::default()).unwrap(), (0.5, 0.35, 0.5));
-        let (begin, end, max_unknown) = rule(hearing(None, None, None), &config).unwrap();
-        assert!((begin, max_unknown) == (0.8, 0.9) && (end - 0.56).abs() < 1e-6, "{end}");
-        assert_eq!(rule(hearing(Some(0.6), Some(0.1), Some(0.2)), &config).unwrap(), (0.6, 0.1, 0.2));
-        assert_eq!(rule(hearing(Some(0.6), Some(0.7), None), &config).unwrap_err().kind(), ErrorKind::Config);
-        let often = Hearing { ask_per_hour: f64::NAN, ..hearing(None, None, None) };
-        assert_eq!(often.settings(&config).map(|_| ()).unwrap_err().kind(), ErrorKind::Config);
+    fn the_command_line_goes_before_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.toml");
+        std::fs::write(&path, "[classify]\nmin_probability = 0.8\n[listen]\nmicrophones = [\"a\"]\nrecent_s = 5\n").unwrap();
+        let config = |more: &[&str]| {
+            let first = ["listen", "--config", path.to_str().unwrap()];
+            Cli::try_parse_from(first.iter().chain(more)).unwrap().args.configured()
+        };
+        let c = config(&[]).unwrap();
+        assert_eq!((c.classify.min_probability, c.listen.recent_s, c.serve.address), (Some(0.8), Some(5), None));
+        let all =
+            ["--begin", "0.6", "--microphone", "b", "--microphone", "c", "--serve", "127.0.0.1:0", "--ask-per-hour", "3", "--adapter", "x"];
+        let c = config(&all).unwrap();
+        assert_eq!((c.classify.min_probability, c.listen.recent_s, c.listen.ask_per_hour), (Some(0.6), Some(5), Some(3.0)));
+        assert_eq!((c.listen.microphones, c.adapter.folder), (vec!["b".to_owned(), "c".to_owned()], Some(PathBuf::from("x"))));
+        assert_eq!(config(&["--ask-per-hour", "nan"]).unwrap_err().kind(), ErrorKind::Config);
     }
 }
