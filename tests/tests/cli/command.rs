@@ -11,19 +11,27 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// The binary of the same profile as this test.
+/// The host command, of the same profile as this test.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().find(|f| !f.ends_with("deps") && f.is_dir()).unwrap();
-        let binary = profile.join("wheatear");
-        let built = std::fs::metadata(&binary).and_then(|m| m.modified()).ok();
-        if built.is_none_or(|built| newest_source() > built) {
-            build(profile);
-        }
-        binary
-    })
+    BINARY.get_or_init(|| built("wheatear", &["-p", "wheatear-tools"]))
+}
+
+/// The device daemon, in the same way.
+fn daemon_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("wheateard", &["-p", "wheatear", "--features", "wheateard"]))
+}
+
+fn built(name: &str, package: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().find(|f| !f.ends_with("deps") && f.is_dir()).unwrap();
+    let binary = profile.join(name);
+    let built = std::fs::metadata(&binary).and_then(|m| m.modified()).ok();
+    if built.is_none_or(|built| newest_source() > built) {
+        build(profile, name, package);
+    }
+    binary
 }
 
 /// When a source of the command was last changed.
@@ -36,11 +44,11 @@ fn newest_source() -> SystemTime {
     newest(&root().join("tools/src")).max(newest(&root().join("runtime/src")))
 }
 
-fn build(profile: &Path) {
+fn build(profile: &Path, binary: &str, package: &[&str]) {
     let name = profile.file_name().unwrap().to_str().unwrap();
     let above = profile.parent().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "-p", "wheatear-tools", "--bin", "wheatear"]).current_dir(root());
+    cargo.args(["build", "--quiet", "--locked", "--bin", binary]).args(package).current_dir(root());
     cargo.args(["--profile", if name == "debug" { "dev" } else { name }]);
     // The folder of a target platform stands between the target folder and that of the profile.
     if above.join("CACHEDIR.TAG").exists() {
@@ -56,8 +64,14 @@ pub fn wheatear() -> Command {
     clean(Command::new(binary()))
 }
 
+/// The daemon, in the same way.
+pub fn wheateard() -> Command {
+    clean(Command::new(daemon_binary()))
+}
+
 fn clean(mut command: Command) -> Command {
-    for variable in ["WHEATEAR_BACKBONE", "WHEATEAR_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"] {
+    for variable in ["WHEATEAR_ADAPTER", "WHEATEAR_BACKBONE", "WHEATEAR_BOARD", "WHEATEAR_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"]
+    {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());
