@@ -41,8 +41,8 @@ struct Accepted<'a> {
 /// # Errors
 /// `Learn` when nothing was learned yet; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
+    let budget = args.board.budget(&adapter)?;
     let standing = learner::stand(&adapter, &budget)?;
     let was_refused = standing.is_refused();
     let generation = if was_refused { learner::accept(&mut adapter, &budget)?.generation } else { standing.generation };

@@ -8,10 +8,10 @@ use wheatear::board::Board;
 use wheatear::config::Config;
 use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::Origin;
-use wheatear::store::{Access, Adapter, Creation};
+use wheatear::store::{Access, Adapter, Creation, Header};
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::board::check_size;
+use crate::board::{check_size, tell_large};
 use crate::clock;
 use crate::embed::BackboneChoice;
 use crate::opened::tell_size;
@@ -55,7 +55,8 @@ impl NewAdapterArgs {
     /// The adapter in `folder` for `backbone`, made with room for twice so many recordings where there is none.
     ///
     /// # Errors
-    /// `Mismatch` when it is of another backbone or width; `Limit` when it would be too large for the board; those of opening and making.
+    /// `Mismatch` when it is of another backbone or width; `Config` when a bound is out of range; `Limit` when it would be too large for
+    /// the board, of which one that is there already is only warned; those of opening and making.
     pub fn open_or_create(
         &self,
         config: &Config,
@@ -77,6 +78,7 @@ impl NewAdapterArgs {
                     .cure("leave out --latent-bits, or teach a new adapter"));
             }
             adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
+            tell_large(board, &adapter);
             Ok(adapter)
         };
         if is_there() {
@@ -101,6 +103,9 @@ impl NewAdapterArgs {
             seed: u64::from_le_bytes(clock::random_bytes()?),
             ..bounds
         };
+        Header::new(creation.clone(), [0; 16]).map_err(|e| {
+            e.cure("give another value: on the command line (--replay-rows, --max-classes), or under [adapter] in --config")
+        })?;
         check_size(board, &creation)?;
         tell_size(&creation)?;
         match Adapter::create(folder, creation, clock::random_bytes()?) {

@@ -59,8 +59,8 @@ struct Forgotten<'a> {
 /// `Input` when there is no such class, or when forgetting hard would lose rows of others and `--yes` is not given; those of
 /// opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
+    let budget = args.board.budget(&adapter)?;
     let mut done = Forgotten {
         adapter: &args.adapter,
         class: &args.class,

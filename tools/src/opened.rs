@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use serde::Serialize;
-use wheatear::learner::{self, Budget, Standing, Verdict};
+use wheatear::learner::{self, Budget, Served, Standing, Verdict};
 use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
 use wheatear::{ErrorKind, Result};
+
+use crate::output::counted;
 
 /// A reader tries this often when the writer beside it takes a chunk away.
 const READ_ATTEMPTS: usize = 5;
@@ -61,6 +63,23 @@ pub fn serving(adapter: &Adapter, budget: &Budget) -> Result<Standing> {
         log::warn!("{}", refusal(adapter.folder(), standing.generation, verdict));
     }
     Ok(standing)
+}
+
+/// Why what `served` says is not to be believed: no held row of `adapter` judges it, and so its numbers are no probabilities. None where
+/// some do, and for heads that none judges ever.
+pub fn unjudged(adapter: &Adapter, served: &Served) -> Option<String> {
+    if served.members.is_empty() || served.evidence.is_some() {
+        return None;
+    }
+    let cure = match adapter.damaged_chunks() {
+        0 => "teach more: it takes two classes, and two recordings of each".to_owned(),
+        n => {
+            let folder = adapter.folder().display();
+            let chunks = counted(n, "damaged chunk");
+            format!("the rows of {chunks} left replay: wheatear repair {folder} --out NEW makes a new one of what is whole")
+        }
+    };
+    Some(format!("no held row can judge the head, and how sure it is means nothing; {cure}"))
 }
 
 /// Generation of the head that serves after a correction, none when there is nothing to solve one from; warns when the guard refused

@@ -30,8 +30,35 @@ pub fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
+/// Most sounds that an error names.
+const NAMED_MAX: usize = 5;
+
+/// The first of `faults`, each on a line of its own where there are several, and how many there are beside.
+pub fn first_few(faults: &[String]) -> String {
+    if let [one] = faults {
+        return one.clone();
+    }
+    let more = faults.len().saturating_sub(NAMED_MAX);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    faults.iter().take(NAMED_MAX).chain(&more).map(|fault| format!("\n  {fault}")).collect()
+}
+
 /// `text` in bold when standard output is a terminal that wants colours.
 pub fn bold(text: &str) -> String {
     let wanted = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if wanted { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_faults_are_named_and_the_others_counted() {
+        let faults: Vec<String> = (0..7).map(|i| format!("fault {i}")).collect();
+        assert_eq!(first_few(&faults[..1]), "fault 0");
+        assert_eq!(first_few(&faults[..2]), "\n  fault 0\n  fault 1");
+        let said = first_few(&faults);
+        assert!(said.contains("fault 4") && !said.contains("fault 5") && said.ends_with("\n  and 2 more"), "{said}");
+    }
 }

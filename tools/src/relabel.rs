@@ -10,9 +10,9 @@ use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::board::BoardArgs;
+use crate::label_sets::{self, class_line};
 use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
-use crate::tally::class_line;
 
 /// Give held rows other labels
 #[derive(Debug, ClapArgs)]
@@ -37,10 +37,10 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 #[group(required = true, multiple = true)]
 struct Labels {
-    /// Classes that they are, separated by commas ("x, y" in quotes when a name has one)
+    /// Classes that they are: wren, wren;robin or wren,robin; a name with ; or , or a leading ! stands in quotes ("x, y")
     #[arg(long, value_name = "CLASSES")]
     is: Vec<Classes>,
-    /// Classes that they are not
+    /// Classes that they are not, in the same way
     #[arg(long, value_name = "CLASSES")]
     not: Vec<Classes>,
     /// They are background: no class
@@ -65,26 +65,14 @@ impl std::str::FromStr for Rows {
     }
 }
 
-/// Class names as one line of CSV.
+/// Class names as [`label_sets::classes`] reads them.
 #[derive(Debug, Clone)]
 struct Classes(Vec<ClassName>);
 
 impl std::str::FromStr for Classes {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Classes, String> {
-        // Spaces before a quotation mark would make it part of the name.
-        let (mut quoted, mut begins) = (false, true);
-        let unspaced = text.chars().filter(|c| {
-            let dropped = begins && !quoted && c.is_whitespace();
-            quoted ^= *c == '"';
-            begins = dropped || !quoted && *c == ',';
-            !dropped
-        });
-        let unspaced: String = unspaced.collect();
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(unspaced.as_bytes());
-        let line = reader.records().next().transpose().map_err(|e| e.to_string())?.unwrap_or_default();
-        let names: Result<Vec<ClassName>> = line.iter().map(ClassName::new).collect();
-        names.map_err(|e| e.to_string()).and_then(|n| if n.is_empty() { Err("a class needs a name".to_owned()) } else { Ok(Classes(n)) })
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Classes> {
+        label_sets::classes(text).map(Classes)
     }
 }
 
@@ -118,8 +106,8 @@ struct Relabelled<'a> {
 /// be one too many; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let labels = args.labels.set()?;
-    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
+    let budget = args.board.budget(&adapter)?;
     let (ids, not_held) = wanted(&adapter, &args.rows)?;
     let known: BTreeSet<ClassName> = adapter.tally().into_keys().flatten().collect();
     let ack = adapter.relabel(&ids, &labels, &args.by, Durability::Now)?;
@@ -182,18 +170,6 @@ fn text(r: &Relabelled<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_with_commas_stand_in_quotes_with_or_without_spaces_before_them() {
-        let parsed = |text: &str| text.parse::<Classes>().map(|c| c.0.iter().map(|c| c.as_str().to_owned()).collect::<Vec<_>>());
-        for text in ["wren,\"x, y\",a b", " wren ,  \"x, y\" , a b "] {
-            assert_eq!(parsed(text).unwrap(), ["wren", "x, y", "a b"], "{text}");
-        }
-        assert_eq!(parsed("\"say \"\"hi\"\", now\"").unwrap(), ["say \"hi\", now"]);
-        for text in ["", "wren,,robin", ",", "a\u{7}"] {
-            assert!(parsed(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_row_is_an_id_or_a_range() {

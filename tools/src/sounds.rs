@@ -127,7 +127,14 @@ fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
     let header = reader.headers().map_err(|e| bad_line(list, 1, &e.to_string()))?.clone();
     let column = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
     let (Some(file), Some(class)) = (column("file"), column("class")) else {
-        return Err(bad_line(list, 1, &format!("columns {}", header.iter().collect::<Vec<_>>().join(", "))));
+        let error = bad_line(list, 1, &format!("columns {}", header.iter().collect::<Vec<_>>().join(", ")));
+        let other = [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(c, _)| header.len() == 1 && header[0].contains(*c));
+        return Err(match other {
+            Some((_, what)) => error.cure(format!(
+                "its columns are separated by {what}: separate them with commas; a semicolon stands between several labels of one sound"
+            )),
+            None => error,
+        });
     };
     let mut all = Vec::new();
     for (i, record) in reader.records().enumerate() {
@@ -209,6 +216,11 @@ mod tests {
         assert!(error.to_string().contains("line 2"), "{error}");
         std::fs::write(dir.path().join(LABELS_FILE), "sound,label\na.wav,wren\n").unwrap();
         assert_eq!(labelled_in(dir.path()).unwrap_err().kind(), ErrorKind::Input);
+        for (list, separators) in [("file;class\na.wav;wren\n", "separated by semicolons"), ("file\tclass\na.wav\twren\n", "by tabs")] {
+            std::fs::write(dir.path().join(LABELS_FILE), list).unwrap();
+            let error = labelled_in(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("line 1") && error.contains(separators) && error.contains("with commas"), "{error}");
+        }
     }
 
     #[test]

@@ -33,15 +33,6 @@ pub fn line(rows: &[ClassRows]) -> String {
     if rows.is_empty() { "nothing".to_owned() } else { rows.iter().map(text).collect::<Vec<_>>().join(", ") }
 }
 
-/// Class names as one line of CSV, as `relabel --is` takes them.
-pub fn class_line<'a>(classes: impl IntoIterator<Item = &'a ClassName>) -> String {
-    let quoted = |name: &str| match name.contains([',', '"']) {
-        true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name.to_owned(),
-    };
-    classes.into_iter().map(|c| quoted(c.as_str())).collect::<Vec<_>>().join(",")
-}
-
 /// What stands for the name of a retired class, without the character that cannot be typed.
 pub fn anonymous(retired: &ClassName) -> String {
     retired.as_str().trim_start_matches(char::is_control).to_owned()

@@ -20,7 +20,7 @@ use crate::board::{BoardArgs, budget_of, tell_slow};
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress};
 use crate::opened::{acknowledged, refusal};
-use crate::output::print;
+use crate::output::{first_few, print};
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
 use wheatear::learn::label_text;
@@ -126,9 +126,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut recordings: HashSet<u64> = adapter.sources().map(recording_in).collect();
     let mut relabelled = Vec::new();
     let bar = progress("reading", sounds.len());
+    let mut unusable = Vec::new();
     for sound in sounds {
-        let source = source_of(recording_of(&sound.path)?, &sound.labels);
         bar.inc(1);
+        // Here as below: one that cannot be read does not keep the others from being learned.
+        let source = match recording_of(&sound.path) {
+            Ok(recording) => source_of(recording, &sound.labels),
+            Err(e) => {
+                unusable.push(e.to_string());
+                continue;
+            }
+        };
         // Two copies of one recording in a class are one recording.
         if adapter.has_source(source) || !seen.insert(source) {
             known += 1;
@@ -148,7 +156,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .iter()
         .for_each(|r| log::warn!("{r}: what was learned before stays; if that was a mistake: wheatear undo, or relabel its rows"));
     let files: Vec<PathBuf> = new.iter().map(|(s, _)| s.path.clone()).collect();
-    let mut done = Taught { already_known: known, relabelled, durability, adapter: folder.clone(), ..Taught::default() };
+    let tried = files.len() + unusable.len();
+    let mut done = Taught { already_known: known, unusable, relabelled, durability, adapter: folder.clone(), ..Taught::default() };
     (done.recovery, done.damaged_chunks) = (adapter.recovery().to_string(), adapter.damaged_chunks());
     let quantiser = adapter.quantiser()?;
     let silence = manifest.silence_peak();
@@ -191,13 +200,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report(args, &adapter, &done)?;
     match done.unusable.len() {
         0 => Ok(()),
-        n if n == files.len() => {
-            Err(Error::new(ErrorKind::Input, "no sound could be used, nothing new was learned").at(&done.unusable[0]).into())
+        n => {
+            let others = if n == tried { "nothing new was learned" } else { "the others are learned" };
+            let what = format!("{n} of {tried} sounds could not be used, {others}: mend or remove them, then run the same command again");
+            Err(Error::new(ErrorKind::Input, what).at(first_few(&done.unusable)).into())
         }
-        n => Err(Error::new(ErrorKind::Input, format!("{n} of {} sounds could not be used, the others are learned", files.len()))
-            .at(&done.unusable[0])
-            .cure("mend or remove them, then run the same command again")
-            .into()),
     }
 }
 

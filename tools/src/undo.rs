@@ -12,12 +12,13 @@ use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list};
 
-/// Take back the last labels, exactly: a recording each
+/// Take back the last labels, exactly: a recording each, by when it was taught. What relabel changed is no label of its own: its rows
+/// go with their recording, and are else put back with relabel
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// Adapter
     adapter: PathBuf,
-    /// How many labels
+    /// How many labels, which is recordings
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     labels: u32,
     #[command(flatten)]
@@ -46,8 +47,8 @@ struct Undone<'a> {
 /// # Errors
 /// `Input` when there are not so many labels, `Limit` when one reaches behind the undo horizon; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let budget = args.board.budget()?;
     let mut adapter = open(&args.adapter, Access::Write)?;
+    let budget = args.board.budget(&adapter)?;
     let before = adapter.tally();
     let (rows, ack) = adapter.undo(args.labels as usize, Durability::Now)?;
     let undone = Undone {
@@ -62,6 +63,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     print_facts(args.json, &undone, |u| {
         let (rows, done) = (counted(u.rows, "row"), acknowledged(u.generation, u.durable));
-        format!("took back {rows} ({}); {done}\n", line(&u.rows_by_class))
+        let labels = if u.labels == 1 { "the last recording".to_owned() } else { format!("the last {} recordings", u.labels) };
+        let rest = "what was relabelled in others stays so: wheatear relabel changes it again";
+        format!("took back {labels}: {rows} ({}); {done}\n{rest}\n", line(&u.rows_by_class))
     })
 }

@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (true, _) => return Ok(()),
         (false, true) => "the next command that writes to it mends that",
         (false, false) => {
-            "wheatear repair makes a new adapter of all that is whole and lists what is not; wheatear compact goes on with what opening could read"
+            "wheatear repair makes a new adapter of all that is whole and lists what is not; wheatear compact writes this one anew where repair would save no more rows"
         }
     };
     Err(Error::new(ErrorKind::Corrupt, "the adapter is not as it was written").at(here.display()).found(says).cure(cure).into())

@@ -1,5 +1,6 @@
 //! Label sets as text: `wren;robin` (both are heard), `!wren` (it is not a wren), `robin;!wren`, and `!*` (background: no class). A name
-//! that has a semicolon in it, or begins with an exclamation or quotation mark, stands in quotes: `"a;b"`, `!"*"`.
+//! that has a semicolon in it, or begins with an exclamation or quotation mark, stands in quotes: `"a;b"`, `!"*"`. Lists of classes
+//! (`relabel --is`) are the same without `!`, and a comma separates names there as a semicolon does: `wren,robin`, `"x, y"`.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,11 @@ use crate::{Error, ErrorKind, Result};
 /// Stands for background.
 const BACKGROUND: &str = "!*";
 
+/// What is expected of a label set.
+const SET: &str = "wren, wren;robin, !wren, robin;!wren or !*; a name with ; or a leading ! in quotes";
+/// What is expected of a list of classes.
+const LIST: &str = "wren, or wren;robin; a name with ; or , or a leading ! in quotes";
+
 /// The labels that `text` says.
 ///
 /// # Errors
@@ -17,11 +23,39 @@ pub fn parse(text: &str) -> Result<LabelSet> {
     if text.trim() == BACKGROUND {
         return Ok(LabelSet::background());
     }
-    let bad = |what: &str| {
-        let error = Error::new(ErrorKind::Input, what).at(format!("{text:?}"));
-        error.expected("wren, wren;robin, !wren, robin;!wren or !*; a name with ; or a leading ! in quotes").cure("correct the label")
-    };
     let (mut positive, mut negative) = (BTreeSet::new(), BTreeSet::new());
+    for (is_negative, class) in names(text, &[';'], SET)? {
+        if !if is_negative { &mut negative } else { &mut positive }.insert(class) {
+            return Err(bad("a label is said twice", text, SET));
+        }
+    }
+    LabelSet::new(positive, negative)
+}
+
+/// The classes that `text` lists, as `relabel --is` and `--not` take them.
+///
+/// # Errors
+/// `Input` as [`parse`], and when it says what something is not.
+pub fn classes(text: &str) -> Result<Vec<ClassName>> {
+    if text.trim() == BACKGROUND {
+        return Err(bad("background is no class", text, LIST).cure("say it with --background"));
+    }
+    let names = names(text, &[';', ','], LIST)?;
+    if names.iter().any(|(is_negative, _)| *is_negative) {
+        return Err(bad("a leading ! has no place here", text, LIST)
+            .cure("say what it is not with --not, without the !; a name that begins with one stands in quotes"));
+    }
+    Ok(names.into_iter().map(|(_, class)| class).collect())
+}
+
+fn bad(what: &str, text: &str, expected: &str) -> Error {
+    Error::new(ErrorKind::Input, what).at(format!("{text:?}")).expected(expected).cure("correct the label")
+}
+
+/// The names in `text` between `separators`, each with whether an exclamation mark stands before it.
+fn names(text: &str, separators: &[char], expected: &str) -> Result<Vec<(bool, ClassName)>> {
+    let bad = |what| bad(what, text, expected);
+    let mut names = Vec::new();
     let mut rest = text.trim();
     loop {
         let is_negative = rest.starts_with('!');
@@ -33,7 +67,7 @@ pub fn parse(text: &str) -> Result<LabelSet> {
                 name
             }
             None => {
-                let (name, behind) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+                let (name, behind) = rest.split_at(rest.find(separators).unwrap_or(rest.len()));
                 if name.starts_with('!') {
                     return Err(bad("a name with a leading ! needs quotes"));
                 }
@@ -41,18 +75,14 @@ pub fn parse(text: &str) -> Result<LabelSet> {
                 name.to_owned()
             }
         };
-        let class = ClassName::new(&name).map_err(|e| bad("a label has no usable class name").because(e))?;
-        if !if is_negative { &mut negative } else { &mut positive }.insert(class) {
-            return Err(bad("a label is said twice"));
-        }
+        names.push((is_negative, ClassName::new(&name).map_err(|e| bad("a label has no usable class name").because(e))?));
         rest = rest.trim_start();
-        match rest.strip_prefix(';') {
+        match rest.strip_prefix(separators) {
             Some(next) => rest = next.trim_start(),
-            None if rest.is_empty() => break,
+            None if rest.is_empty() => return Ok(names),
             None => return Err(bad("something stands behind a quoted name")),
         }
     }
-    LabelSet::new(positive, negative)
 }
 
 /// The name up to the closing quotation mark (two of them are one of the name), and what stands behind it.
@@ -84,9 +114,19 @@ pub fn text(labels: &LabelSet) -> String {
 /// A class name, in quotes where it needs them.
 pub fn quoted(name: &str) -> String {
     match name.contains(';') || name.starts_with(['!', '"']) || name == "*" {
-        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        true => in_quotes(name),
         false => name.to_owned(),
     }
+}
+
+/// Class names as [`classes`] reads them again, commas between them.
+pub fn class_line<'a>(classes: impl IntoIterator<Item = &'a ClassName>) -> String {
+    let quoted = |name: &str| if name.contains(',') { in_quotes(name) } else { quoted(name) };
+    classes.into_iter().map(|c| quoted(c.as_str())).collect::<Vec<_>>().join(",")
+}
+
+fn in_quotes(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -132,6 +172,34 @@ mod tests {
             ("!!wren", "needs quotes"),
         ] {
             let error = parse(said).unwrap_err();
+            assert!(error.kind() == ErrorKind::Input && error.to_string().contains(part), "{said}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_of_classes_take_commas_and_semicolons_and_are_written_as_they_are_read() {
+        for (said, names) in [
+            ("wren;robin", &["wren", "robin"][..]),
+            ("wren,\"x, y\",a b", &["wren", "x, y", "a b"]),
+            (" wren ;  \"x, y\" , a b ", &["wren", "x, y", "a b"]),
+            ("\"a;b\",\"!x\"", &["a;b", "!x"]),
+            ("\"say \"\"hi\"\", now\"", &["say \"hi\", now"]),
+        ] {
+            let read = classes(said).unwrap();
+            assert_eq!(read.iter().map(ClassName::as_str).collect::<Vec<_>>(), names, "{said}");
+            assert_eq!(classes(&class_line(&read)).unwrap(), read, "{}", class_line(&read));
+        }
+        for (said, part) in [
+            ("", "no usable class name"),
+            ("wren,,robin", "no usable class name"),
+            (",", "no usable class name"),
+            ("a\u{7}", "no usable class name"),
+            ("!wren", "with --not, without the !"),
+            ("robin;!wren", "with --not, without the !"),
+            ("!*", "with --background"),
+            ("\"wren", "not closed"),
+        ] {
+            let error = classes(said).unwrap_err();
             assert!(error.kind() == ErrorKind::Input && error.to_string().contains(part), "{said}: {error}");
         }
     }

@@ -144,8 +144,12 @@ impl Adapter {
             if rest.is_empty() && self.evicted_rows() == 0 {
                 return Err(Error::new(ErrorKind::Input, "there are not so many labels that could be taken back")
                     .at(self.folder().display())
-                    .expected(format!("{labels} labels"))
-                    .found(acts.len()));
+                    .expected(format!("at most {}", acts.len()))
+                    .found(labels)
+                    .cure(match acts.len() {
+                        0 => "there is nothing to take back".to_owned(),
+                        n => format!("wheatear undo --labels {n} takes all of them back"),
+                    }));
             }
             let more = rest.windows(2).take_while(|pair| together(pair)).count();
             let (act, before) = rest.split_at(rest.len().min(more + 1));

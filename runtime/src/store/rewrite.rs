@@ -196,6 +196,7 @@ impl Adapter {
                 .at(self.folder.path().display())
                 .expected(self.ways_back())
                 .found(generation)
+                .cure("wheatear rollback without --to lists what going back would lose; wheatear undo takes back the newest labels")
         })?;
         let (mut older, listed) = Contents::of_root(&self.header, &self.state, &root)?;
         for chunk in &listed {

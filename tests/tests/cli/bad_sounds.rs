@@ -84,6 +84,24 @@ fn one_bad_sound_does_not_keep_the_others_from_being_learned() {
 }
 
 #[test]
+fn of_many_bad_sounds_five_are_named_and_the_good_ones_are_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));
+    put(&sounds.join("Violin"), &notes("Violin")[..1]);
+    // Its first bytes cannot be read, not even by root.
+    std::os::unix::fs::symlink("/proc/self/mem", sounds.join("Violin/0 unreadable.wav")).unwrap();
+    (1..7).for_each(|i| std::fs::write(sounds.join(format!("Violin/{i} diary.wav")), format!("not a sound {i}")).unwrap());
+    let ran = teach(&sounds, &adapter).fails(3, &["7 of 8 sounds could not be used", "others are learned", "and 2 more"]);
+    assert!((0..5).all(|i| ran.err.contains(&format!("Violin/{i} "))) && !ran.err.contains("6 diary.wav"), "{}", ran.err);
+    assert_eq!((ran.json()["sounds"].as_u64(), ran.json()["unusable"].as_array().unwrap().len()), (Some(1), 7));
+    assert_eq!(inspect(&adapter)["recordings"].as_u64(), Some(1), "nothing of the others is known as taught");
+    let again = teach(&sounds, &adapter).fails(3, &["7 of 7 sounds", "nothing new was learned"]).json();
+    assert_eq!((again["sounds"].as_u64(), again["already_known"].as_u64()), (Some(0), Some(1)));
+    let classified = run!("classify", &sounds, "--adapter", taught().adapter()).fails(3, &["7 of 8", "others are classified", "2 more"]);
+    assert!(classified.out.contains("Violin"), "{classified:?}");
+}
+
+#[test]
 fn silence_is_called_silence_and_teaches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));

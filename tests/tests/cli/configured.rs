@@ -53,6 +53,16 @@ fn a_board_bounds_the_adapter_and_what_learning_takes_and_a_wrong_one_is_named()
     assert!(!adapter.exists());
     run!("teach", &sounds, "--config", &file, "--backbone", aisfx(), "--replay-rows", "100").ok();
     assert_eq!(inspect_head(&adapter, &board)["judging_rows"].as_u64().map(|n| n <= 60), Some(true));
+    run!("teach", &sounds, "--backbone", aisfx(), "--adapter", folder.path().join("new"), "--replay-rows", "10")
+        .fails(6, &["replay_rows", "16 to", "found 10", "give another value", "--replay-rows"]);
+    profile(8, 64, 60_000);
+    for told in [
+        run!("teach", &sounds, "--config", &file, "--backbone", aisfx()).ok(),
+        run!("classify", &sounds, "--adapter", &adapter, "--board", &board).ok(),
+        run!("inspect", &adapter, "--head", "--board", &board).ok(),
+    ] {
+        assert!(told.err.contains("the board small gives an adapter 8 (adapter_mib)"), "{}", told.err);
+    }
     profile(64, 4, 60_000);
     run!("classify", &sounds, "--adapter", &adapter, "--board", &board, "--json").ok();
     // What is corrected is corrected, though no head can be solved for it there.

@@ -32,13 +32,18 @@ fn undo_takes_back_the_last_recordings_and_they_can_be_taught_again() {
     assert_eq!(digest(&copy.adapter()), before);
     assert_eq!(copy.teach("Violin", 6, 7)["rows"], taught[0]["rows"]);
     let said = run!("undo", copy.adapter()).ok().out;
-    assert!(said.contains("Violin") && said.contains(", durable"), "{said}");
+    assert!(said.contains("took back the last recording: ") && said.contains("Violin") && said.contains(", durable"), "{said}");
+    assert!(said.contains("what was relabelled in others stays so: wheatear relabel"), "{said}");
+    let help = run!("undo", "--help").ok().out;
+    assert!(help.contains("What relabel changed is no label of its own"), "{help}");
     assert_eq!(digest(&copy.adapter()), before);
 }
 
 #[test]
 fn undo_takes_back_nothing_when_it_cannot_take_back_all() {
-    for (copy, code, word) in [(Copy::of_taught(), 3, "not so many labels"), (Copy::of_crowded(), 11, "undo horizon")] {
+    for (copy, code, word) in
+        [(Copy::of_taught(), 3, "expected at most 18, found 99); wheatear undo --labels 18"), (Copy::of_crowded(), 11, "undo horizon")]
+    {
         let before = digest(&copy.adapter());
         run!("undo", copy.adapter(), "--labels", "99").fails(code, &["adapter", word]);
         assert_eq!(digest(&copy.adapter()), before);
@@ -64,7 +69,7 @@ fn rows_are_listed_by_class_the_newest_last() {
     assert!(lines[0].starts_with("id,is,not,by,time,source,first_sample,flags,held_out,undoable,chunk,origin"), "{newest}");
     let expected: Vec<String> = all[all.len() - 2..].iter().map(|id| format!("{id},Violin,,teach,")).collect();
     assert!(lines.len() == 3 && lines[1..].iter().zip(&expected).all(|(l, e)| l.starts_with(e)), "{newest}");
-    run!("inspect", adapter, "--rows", "--class", "Viola").fails(3, &["no such class", "Viola"]);
+    run!("inspect", adapter, "--rows", "--class", "Viola").fails(3, &["no such class", "Viola", "_background stands for"]);
     assert_eq!(run!("inspect", adapter, "--class", "Violin").code, Some(2), "without --rows");
 }
 
@@ -80,7 +85,7 @@ fn relabelled_rows_count_for_their_new_labels_and_back_again_as_before() {
         command.arg("relabel").arg(&adapter).args(["--row", &range, "--json"]).args(labels);
         crate::command::Ran::of(&mut command).ok().json()
     };
-    let done = relabel(&["--is", "Viola, \"x, y\"", "--not", "Trombone", "--by", "a person"]);
+    let done = relabel(&["--is", "Viola; \"x, y\"", "--not", "Trombone", "--by", "a person"]);
     assert_eq!((done["rows"].as_u64(), done["durable"].as_bool()), (Some(violin.len() as u64), Some(true)));
     assert_eq!((&done["new_classes"], done["not_held"].as_u64()), (&json!(["Viola", "x, y"]), Some(0)));
     let facts = inspect(&adapter);
@@ -90,6 +95,12 @@ fn relabelled_rows_count_for_their_new_labels_and_back_again_as_before() {
     }
     assert!(run!("inspect", adapter, "--rows", "--class", "x, y").ok().out.contains(",\"Viola,\"\"x, y\"\"\",Trombone,"));
     relabel(&["--background"]);
+    let none = run!("inspect", adapter, "--rows", "--class", "_background", "--json").ok().json();
+    assert_eq!(none["rows"].as_array().unwrap().len(), violin.len(), "rows of no class are listed as their folder is called");
+    for (is, cure) in [("!Violin", "with --not, without the !"), ("!*", "with --background"), ("Viola;", "no usable class name")] {
+        let refused = run!("relabel", adapter, "--row", first.to_string(), "--is", is);
+        assert!(refused.code == Some(2) && refused.err.contains(cure), "{refused:?}");
+    }
     let facts = inspect(&adapter);
     assert_eq!(
         (facts["background_rows"].as_u64(), facts["held_background_rows"].as_u64()),

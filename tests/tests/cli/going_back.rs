@@ -24,7 +24,8 @@ fn going_back_lists_what_it_loses_asks_first_and_learns_on_as_another() {
 
     let asked = run!("rollback", adapter, "--to", to.to_string(), "--json").fails(3, &["not confirmed", "--yes"]).json();
     assert_eq!(asked["rolled_back"].as_bool(), Some(false));
-    run!("rollback", adapter, "--to", "999999", "--yes").fails(3, &["no checkpoint of this generation", &to.to_string(), "999999"]);
+    run!("rollback", adapter, "--to", "999999", "--yes")
+        .fails(3, &["no checkpoint of this generation", &to.to_string(), "999999", "without --to lists"]);
     assert_eq!(run!("rollback", adapter, "--yes").code, Some(2));
     assert_eq!(digest(&adapter), late);
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::command::run;
-use crate::material::{INSTRUMENTS, aisfx, notes, put, put_instruments, taught};
+use crate::material::{Copy, INSTRUMENTS, aisfx, inspect, notes, put, put_instruments, taught};
 
 #[test]
 fn inspect_shows_what_the_head_is_pooled_from() {
@@ -28,6 +28,32 @@ fn classify_says_how_probably_a_window_is_of_no_known_class() {
     };
     assert!(windows("auto").iter().any(|w| w["unknown"].as_f64().is_some_and(|p| (0.0..=1.0).contains(&p))));
     assert!(windows("slda").iter().all(|w| w["unknown"].is_null()));
+}
+
+#[test]
+fn a_head_that_no_row_can_judge_shows_no_percentage_and_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sounds, adapter) = (folder.path().join("sounds"), folder.path().join("adapter"));
+    put_instruments(&sounds, &INSTRUMENTS, 0, 1);
+    run!("teach", &sounds, "--backbone", aisfx(), "--adapter", &adapter).ok();
+    let heard = run!("classify", &sounds, "--adapter", &adapter).ok();
+    assert!(heard.out.contains("[no held row can judge this]") && !heard.out.contains('%'), "{}", heard.out);
+    assert!(heard.err.contains("two recordings of each"), "{}", heard.err);
+    assert!(run!("inspect", &adapter, "--head").ok().out.contains("two recordings of each"));
+
+    let copy = Copy::of_taught();
+    run!("compact", copy.adapter()).ok();
+    let chunks = copy.adapter().join("chunks.1");
+    let mut bytes = std::fs::read(&chunks).unwrap();
+    bytes[2000] ^= 4;
+    std::fs::write(&chunks, bytes).unwrap();
+    run!("forget", copy.adapter(), "Trombone").ok();
+    assert!(inspect(&copy.adapter())["damaged_chunks"] == 1);
+    let classify = |format: &str| run!("classify", notes("Violin")[8], "--adapter", copy.adapter(), "--format", format).ok();
+    let heard = classify("table");
+    assert!(heard.out.contains("[no held row can judge this]") && !heard.out.contains('%'), "{}", heard.out);
+    assert!(heard.err.contains("how sure it is means nothing; the rows of 1 damaged chunk left") && heard.err.contains("wheatear repair"));
+    assert!(classify("json").json()[0]["unjudged"].as_str().unwrap().contains("wheatear repair"));
 }
 
 #[test]

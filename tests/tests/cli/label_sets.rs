@@ -84,6 +84,10 @@ fn two_instruments_at_once_are_both_said_and_their_stretches_overlap() {
     };
     let both = all.iter().filter(|w| p(w, "Church Organ") > 0.5 && p(w, "Violin") > 0.5 && p(w, "Trombone") < 0.5).count();
     assert!(both > 0 && 2 * both >= all.len(), "{both} of {}: {all:?}", all.len());
+    for w in &all {
+        let first = &w["present"][0];
+        assert_eq!((&w["class"], &w["probability"]), (&first["class"], &first["probability"]), "what it is and what is present agree");
+    }
     let table = run!("classify", new, "--adapter", copy.adapter()).ok().out;
     assert!(table.contains("Church Organ ") && table.contains("Violin ") && !table.contains("no known class"), "{table}");
     let raven = run!("classify", new, "--adapter", copy.adapter(), "--format", "raven").ok().out;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::command::run;
-use crate::material::{Copy, digest, held, inspect, put_instruments, taught};
+use crate::material::{Copy, aisfx, digest, held, inspect, notes, put_instruments, speech, taught};
 
 /// The tensors of a safetensors file, read by the description of the format: name, type, shape, bytes.
 fn tensors(path: &Path) -> BTreeMap<String, (String, Vec<u64>, Vec<u8>)> {
@@ -104,7 +104,7 @@ fn what_is_loaded_has_all_that_was_dumped_and_learns_on_as_another() {
     // It goes on from there: what it knows is not learned again, what is new is, by the new incarnation.
     let sounds = copy.beside("sounds");
     put_instruments(&sounds, &["Violin"], 5, 7);
-    let more = run!("teach", sounds, "--backbone", crate::material::aisfx(), "--adapter", loaded, "--json").ok().json();
+    let more = run!("teach", sounds, "--backbone", aisfx(), "--adapter", loaded, "--json").ok().json();
     assert_eq!((more["already_known"].as_u64(), more["sounds"].as_u64()), (Some(1), Some(1)));
     assert_eq!(inspect(&loaded)["origins"].as_array().unwrap().len(), 2);
     run!("undo", loaded).ok();
@@ -112,6 +112,20 @@ fn what_is_loaded_has_all_that_was_dumped_and_learns_on_as_another() {
     run!("undo", loaded).ok();
     run!("undo", copy.adapter()).ok();
     assert_eq!(digest(&loaded), digest(&copy.adapter()), "rows of the old incarnation are taken back, too");
+}
+
+#[test]
+fn what_is_loaded_remembers_the_backbone_that_is_named_or_says_to_name_it() {
+    let copy = Copy::of_taught();
+    let (dump, loaded, bare) = (copy.beside("dump"), copy.beside("loaded"), copy.beside("bare"));
+    run!("dump", copy.adapter(), "--out", dump).ok();
+    run!("load", dump, "--adapter", loaded, "--backbone", speech()).fails(5, &["another backbone", "aisfx", "leave out --backbone"]);
+    assert!(!loaded.exists(), "nothing was made");
+    run!("load", dump, "--adapter", loaded, "--backbone", aisfx()).ok();
+    run!("classify", notes("Violin")[7], "--adapter", loaded).ok();
+    let said = run!("load", dump, "--adapter", bare).ok().out;
+    assert!(said.contains("belongs to the backbone aisfx: name its folder with --backbone"), "{said}");
+    run!("classify", notes("Violin")[7], "--adapter", bare).fails(6, &["no backbone is named", "--backbone"]);
 }
 
 #[test]
@@ -141,6 +155,6 @@ fn an_empty_adapter_is_dumped_and_loaded() {
     run!("dump", copy.adapter(), "--out", copy.beside("dump")).ok();
     run!("load", copy.beside("dump"), "--adapter", copy.beside("loaded")).ok();
     assert_eq!(inspect(&copy.beside("loaded"))["rows"].as_u64(), Some(0));
-    run!("teach", taught().sounds(), "--backbone", crate::material::aisfx(), "--adapter", copy.beside("loaded")).ok();
+    run!("teach", taught().sounds(), "--backbone", aisfx(), "--adapter", copy.beside("loaded")).ok();
     assert_eq!(digest(&copy.beside("loaded")), digest(&taught().adapter()));
 }

@@ -60,6 +60,21 @@ fn damage_that_opening_forgives_is_found() {
 }
 
 #[test]
+fn a_damaged_adapter_is_written_anew_only_where_repair_would_save_no_more() {
+    let copy = Copy::of_taught();
+    run!("compact", copy.adapter()).ok();
+    let one = damaged(&copy, "chunks.1", |bytes| bytes[2000] ^= 4);
+    let files = one.files();
+    run!("compact", one.adapter()).fails(9, &["would lose rows that are whole", "found 0", "wheatear repair", "--out"]);
+    assert!(one.files() == files, "nothing was written");
+    run!("repair", one.adapter(), "--out", one.beside("new"), "--yes").ok();
+    assert!(inspect(&one.beside("new"))["replay_rows"].as_u64() > Some(0));
+    let all = damaged(&copy, "chunks.1", |bytes| bytes[600..65_000].fill(0xee));
+    run!("compact", all.adapter()).ok();
+    assert_eq!(inspect(&all.adapter())["damaged_chunks"].as_u64(), Some(0));
+}
+
+#[test]
 fn a_torn_record_is_rolled_back_and_every_command_says_so() {
     let copy = Copy::of_taught();
     let before = inspect(&copy.adapter())["generation"].as_u64().unwrap();

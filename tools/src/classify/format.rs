@@ -31,9 +31,9 @@ pub struct Window {
     pub begin_s: f64,
     /// End in seconds.
     pub end_s: f64,
-    /// The most probable class; none when the window is silent.
+    /// The most probable class; where `present` is told, the first of these. None when the window is silent, or none is present.
     pub class: Option<String>,
-    /// Its probability among the known classes.
+    /// Its probability: among the known classes, or where `present` is told of being present; 0 without a class.
     pub probability: f32,
     /// Classes that may be present, most probable first, each with a probability of its own; none when the adapter learned no rows of
     /// several labels.
@@ -41,6 +41,13 @@ pub struct Window {
     pub present: Option<Vec<Present>>,
     /// Probability that it is of no known class; none when silent, or when the head cannot tell.
     pub unknown: Option<f32>,
+}
+
+impl Window {
+    /// False when it is silent. Where no class is present, the head still tells how probably it is of none.
+    pub fn sounds(&self) -> bool {
+        self.class.is_some() || self.unknown.is_some()
+    }
 }
 
 /// A class that may be present.
@@ -61,6 +68,9 @@ pub struct Heard {
     pub seconds: f64,
     /// What was lost of a damaged file.
     pub damage: Option<String>,
+    /// Why its probabilities are none, where no held row can judge the head; they are numbers that nothing was measured by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unjudged: Option<String>,
     /// Up to three classes by mean probability over the windows that are not silent, of being present where that is told.
     pub ranked: Vec<(String, f32)>,
     /// Mean probability that its windows are of no known class.
@@ -132,12 +142,14 @@ fn table(heard: &[Heard]) -> String {
             _ => h.file.clone(),
         };
         let mut ranked = h.ranked.iter();
-        let sounds = h.windows.iter().any(|w| w.class.is_some());
+        let sounds = h.windows.iter().any(Window::sounds);
         let nothing = || if sounds { "(nothing known)" } else { "(silence)" }.to_owned();
-        let first = ranked.next().filter(|(_, p)| *p >= 0.005).map_or_else(nothing, |(c, p)| format!("{c} {:.0} %", p * 100.0));
-        let others: Vec<String> = ranked.filter(|(_, p)| *p >= 0.01).map(|(c, p)| format!("{c} {:.0} %", p * 100.0)).collect();
+        let named = |(c, p): &(String, f32)| if h.unjudged.is_some() { format!("{c} ?") } else { format!("{c} {:.0} %", p * 100.0) };
+        let first = ranked.next().filter(|(_, p)| *p >= 0.005).map_or_else(nothing, named);
+        let others: Vec<String> = ranked.filter(|(_, p)| *p >= 0.01).map(named).collect();
         text += format!("{name:<width$}  {:>7.1} s  {first:<28} {}", h.seconds, others.join(", ")).trim_end();
         text += &h.unknown.filter(|p| *p > 0.5).map_or(String::new(), |p| format!("  [of no known class: {:.0} %]", p * 100.0));
+        text += if h.unjudged.is_some() && sounds { "  [no held row can judge this]" } else { "" };
         text += &h.damage.as_ref().map_or(String::new(), |d| format!("  [damaged: {d}]"));
         text.push('\n');
     }
@@ -151,9 +163,12 @@ fn csv(heard: &[Heard]) -> anyhow::Result<String> {
     let last = has_present.then_some("present");
     out.write_record(["file", "begin_s", "end_s", "class", "probability", "unknown"].into_iter().chain(last))?;
     for (h, w) in heard.iter().flat_map(|h| h.windows.iter().map(move |w| (h, w))) {
-        let (class, p) = (w.class.as_deref().unwrap_or(""), format!("{:.4}", w.probability));
+        // Empty rather than a number that nobody can answer for.
+        let number = |p: f32| if h.unjudged.is_some() { String::new() } else { format!("{p:.4}") };
+        let (class, p) = (w.class.as_deref().unwrap_or(""), number(w.probability));
         let unknown = w.unknown.map_or(String::new(), |p| format!("{p:.4}"));
-        let present: Vec<String> = w.present.iter().flatten().map(|p| format!("{} {:.4}", quoted(&p.class), p.probability)).collect();
+        let present: Vec<String> =
+            w.present.iter().flatten().map(|p| format!("{} {}", quoted(&p.class), number(p.probability)).trim_end().to_owned()).collect();
         let present = has_present.then(|| present.join(";"));
         let (begin, end) = (format!("{:.3}", w.begin_s), format!("{:.3}", w.end_s));
         out.write_record([&h.file, &begin, &end, class, &p, &unknown].into_iter().chain(present.as_deref()))?;
@@ -168,7 +183,7 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
         text.push('\n');
         anyhow::Ok(())
     };
-    if let Some(text) = &made.refusal {
+    for text in made.refusal.iter().chain(heard.iter().find_map(|h| h.unjudged.as_ref())) {
         tell(What::Notice { level: Level::Warning, source: "adapter".into(), text: text.clone() })?;
     }
     for h in heard {
@@ -233,7 +248,8 @@ fn raven(heard: &[Heard], made: &Made) -> String {
         for s in stretches(h, made) {
             n += 1;
             let (begin, end, class) = (at + s.begin_s, at + s.end_s, cell(s.class));
-            text += &format!("{n}\tWaveform 1\t1\t{begin:.3}\t{end:.3}\t{file}\t{:.3}\t{class}\t{:.4}\n", s.begin_s, s.probability);
+            let sure = if h.unjudged.is_some() { String::new() } else { format!("{:.4}", s.probability) };
+            text += &format!("{n}\tWaveform 1\t1\t{begin:.3}\t{end:.3}\t{file}\t{:.3}\t{class}\t{sure}\n", s.begin_s);
         }
     }
     text
@@ -243,7 +259,8 @@ fn audacity(heard: &[Heard], made: &Made) -> String {
     let mut text = String::new();
     for (at, h) in in_sequence(heard) {
         for s in stretches(h, made) {
-            text += &format!("{:.6}\t{:.6}\t{} {:.2}\n", at + s.begin_s, at + s.end_s, cell(s.class), s.probability);
+            let sure = if h.unjudged.is_some() { "?".to_owned() } else { format!("{:.2}", s.probability) };
+            text += &format!("{:.6}\t{:.6}\t{} {sure}\n", at + s.begin_s, at + s.end_s, cell(s.class));
         }
     }
     text
@@ -277,6 +294,7 @@ mod tests {
             file: "a/みそさざい, 1.wav".into(),
             seconds: 5.0,
             damage: None,
+            unjudged: None,
             ranked: vec![("wren".into(), 0.7), ("robin".into(), 0.2)],
             unknown: Some(0.2),
             windows,
@@ -367,6 +385,19 @@ mod tests {
             assert!(text.contains("(nothing known)") && !text.contains("silence") && !text.contains("wren"), "{text}");
         }
         assert!(table(&[nothing(vec![("wren".into(), 0.006)])]).contains("wren 1 %"));
+    }
+
+    #[test]
+    fn what_no_row_can_judge_has_no_number_in_any_format_for_people_and_says_why_in_the_others() {
+        let why = "no held row can judge the head";
+        let unjudged = [Heard { unjudged: Some(why.to_owned()), ..heard() }];
+        let text = |format: Format| format.all(&unjudged, &made(0.5)).unwrap();
+        let table = text(Format::Table);
+        assert!(table.contains("wren ? ") && table.contains("[no held row can judge this]") && !table.contains('%'), "{table}");
+        assert!(text(Format::Csv).contains(",0.000,1.000,wren,,0.2000"), "{}", text(Format::Csv));
+        assert!(text(Format::Raven).contains("\twren\t\n") && text(Format::Audacity).contains("\twren ?\n"));
+        assert!(text(Format::Events).lines().next().is_some_and(|l| l.contains(why)) && text(Format::Json).contains(why));
+        assert!(!Format::Json.all(&[heard()], &made(0.5)).unwrap().contains("unjudged"));
     }
 
     #[test]

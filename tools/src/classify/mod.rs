@@ -13,11 +13,11 @@ use wheatear::pipeline;
 use wheatear::store::Access;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::board::{BoardArgs, budget_of};
+use crate::board::{BoardArgs, budget_of, tell_large};
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress};
-use crate::opened::{open, refusal, serving};
-use crate::output::print;
+use crate::opened::{open, refusal, serving, unjudged};
+use crate::output::{first_few, print};
 use crate::sounds::sounds_in;
 use format::{Format, Heard, Made, Present, Window};
 
@@ -39,7 +39,8 @@ pub struct Args {
     /// Head that classifies; without it auto
     #[arg(long, value_enum)]
     head: Option<HeadArg>,
-    /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class, which may overlap
+    /// table: a line a file; csv and json: every window; events, raven and audacity: stretches of one class, which may overlap. A window's
+    /// class is its most probable one; where the classes that are present are told, that of them, and none where none is
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Write a file a sound here, instead of standard output (where several sounds follow one another in raven and audacity)
@@ -87,7 +88,8 @@ fn probability(text: &str) -> Result<f32, String> {
 /// Those of the adapter and the backbone; `Input` when a sound could not be used (all others are classified).
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = args.config.load()?;
-    let budget = budget_of(args.board.load(&config)?.as_ref());
+    let board = args.board.load(&config)?;
+    let budget = budget_of(board.as_ref());
     let adapter = adapter_folder(args.adapter.as_deref(), &config)?;
     // Before a backbone is asked for, which an adapter that is there would name.
     if !adapter.exists() {
@@ -99,6 +101,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = backbone.manifest()?;
     let adapter = open(&adapter, Access::Read)?;
     adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
+    tell_large(board.as_ref(), &adapter);
     let quantiser = adapter.quantiser()?;
     let (served, generation, refusal) = match args.head.map(HeadKind::from).or(config.classify.head).unwrap_or_default() {
         HeadKind::Auto => {
@@ -113,6 +116,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let (count, folder) = (served.doubtful.len(), adapter.folder().display());
         log::warn!("{count} labels are probably wrong and were left out of the head: wheatear inspect {folder} --head names them");
     }
+    let unjudged = unjudged(&adapter, &served);
+    unjudged.iter().for_each(|why| log::warn!("{}: {why}", adapter.folder().display()));
     let present = served.presence.as_ref().and_then(|p| p.present.as_ref()).map(Head::classes);
     let (rate_hz, silence) = (f64::from(manifest.audio.rate_hz), manifest.silence_peak());
     let mut heard: Vec<Heard> = Vec::new();
@@ -124,7 +129,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         || judging(&served, &quantiser, silence),
         |i, got| {
             match got {
-                Ok(got) => heard.push(sum_up(&files[i], &got, served.head.classes(), present, rate_hz)),
+                Ok(got) => {
+                    let unjudged = unjudged.clone();
+                    heard.push(Heard { unjudged, ..sum_up(&files[i], &got, served.head.classes(), present, rate_hz) });
+                }
                 Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
                     bar.suspend(|| log::error!("{e}"));
                     unusable.push(e.to_string());
@@ -146,7 +154,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     write(args, format, &heard, &made)?;
     match unusable.len() {
         0 => Ok(()),
-        n => Err(Error::new(ErrorKind::Input, format!("{n} of {} sounds could not be used", files.len())).at(&unusable[0]).into()),
+        n => {
+            let others = if n == files.len() { "" } else { ", the others are classified" };
+            let what = format!("{n} of {} sounds could not be used{others}", files.len());
+            Err(Error::new(ErrorKind::Input, what).at(first_few(&unusable)).into())
+        }
     }
 }
 
@@ -193,22 +205,26 @@ fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], present: O
         for (c, p) in best.iter().filter(|(c, _)| *c < named.len()) {
             mean[*c] += f64::from(*p);
         }
-        let (class, probability) = answer.map_or((None, 0.0), |a| (classes.get(a.best[0].0).map(ToString::to_string), a.best[0].1));
+        // The same head says which class it is and which are present, so that the two agree.
+        let first = best.first().filter(|(_, p)| present.is_none() || *p >= PRESENT_MIN);
+        let (class, probability) = first.and_then(|(c, p)| Some((named.get(*c)?.to_string(), *p))).unzip();
         let (begin_s, end_s) = (w.start as f64 / rate_hz, w.end as f64 / rate_hz);
         let likely = answer.iter().flat_map(|a| &a.present).filter(|(_, p)| *p >= PRESENT_MIN);
         let present = present.map(|names| {
             likely.filter_map(|(c, p)| names.get(*c).map(|class| Present { class: class.to_string(), probability: *p })).collect()
         });
-        windows.push(Window { begin_s, end_s, class, probability, present, unknown: answer.and_then(|a| a.unknown) });
+        let (probability, unknown) = (probability.unwrap_or(0.0), answer.and_then(|a| a.unknown));
+        windows.push(Window { begin_s, end_s, class, probability, present, unknown });
     }
-    let sounding = windows.iter().filter(|w| w.class.is_some()).count().max(1) as f64;
+    let sounding = windows.iter().filter(|w| w.sounds()).count().max(1) as f64;
     let mut ranked: Vec<(String, f32)> =
         named.iter().zip(&mean).filter(|(_, m)| **m > 0.0).map(|(c, m)| (c.to_string(), (m / sounding) as f32)).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranked.truncate(judge::BEST);
     let all = || windows.iter().filter_map(|w| w.unknown);
     let unknown = (all().count() > 0).then(|| all().sum::<f32>() / all().count() as f32);
-    Heard { unknown, file: path.display().to_string(), seconds: got.summary.seconds, damage: got.summary.damage.clone(), ranked, windows }
+    let (file, seconds, damage) = (path.display().to_string(), got.summary.seconds, got.summary.damage.clone());
+    Heard { unknown, file, seconds, damage, unjudged: None, ranked, windows }
 }
 
 fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::Result<()> {
@@ -229,4 +245,33 @@ fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::R
         std::fs::write(&path, format.all(std::slice::from_ref(one), made)?).map_err(|e| Error::io("write", &path, e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use learner::judge::NO_CLASS;
+    use wheatear::pipeline::FileSummary;
+
+    #[test]
+    fn the_class_of_a_window_is_the_first_of_those_present_where_they_are_told() {
+        let names = ["robin", "wren"].map(|name| ClassName::new(name).unwrap());
+        let answer = |wren: f32, robin: f32| {
+            let (mut best, mut present) = ([NO_CLASS; judge::BEST], [NO_CLASS; judge::PRESENT]);
+            (best[0], best[1]) = ((0, 0.9), (1, 0.1));
+            (present[0], present[1]) = ((1, wren), (0, robin));
+            Some(Answer { best, present, unknown: Some(0.2) })
+        };
+        let judged = |answer| Judged { start: 0, end: 8, answer };
+        let windows = vec![judged(answer(0.8, 0.3)), judged(answer(0.04, 0.01)), judged(None)];
+        let summary = FileSummary { windows: 3, seconds: 3.0, rate_hz: 8, channels: 1, damage: None };
+        let got = Embedded { windows, summary };
+        let said = |present| {
+            let heard = sum_up(Path::new("a.wav"), &got, &names, present, 8.0);
+            heard.windows.into_iter().map(|w| (w.sounds(), w.class.unwrap_or_default(), w.probability)).collect::<Vec<_>>()
+        };
+        let is = |sounds, class: &str, p| (sounds, class.to_owned(), p);
+        assert_eq!(said(Some(&names[..])), [is(true, "wren", 0.8), is(true, "", 0.0), is(false, "", 0.0)]);
+        assert_eq!(said(None), [is(true, "robin", 0.9), is(true, "robin", 0.9), is(false, "", 0.0)]);
+    }
 }

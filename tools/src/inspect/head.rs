@@ -7,12 +7,13 @@ use wheatear::Result;
 use wheatear::head::auto::Member;
 use wheatear::head::{LinearHead, Moments, Presence};
 use wheatear::learn::{BlockKind, ClassName};
-use wheatear::learner::{self, Budget, Doubtful, Standing, Verdict};
+use wheatear::learner::{self, Doubtful, Standing, Verdict};
 use wheatear::monitor::prequential::Learned;
 use wheatear::monitor::{Fall, Falling, Report};
 use wheatear::store::Adapter;
 
-use crate::opened::reading;
+use crate::board::BoardArgs;
+use crate::opened::{reading, unjudged};
 use crate::output::print_facts;
 
 #[derive(Serialize)]
@@ -28,6 +29,9 @@ struct Facts {
     members: Vec<Member>,
     /// Rows that judged it, each without its recording; none where nothing could be left out, and then no accuracy either.
     judging_rows: usize,
+    /// Why none could, and what helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unjudged: Option<String>,
     /// Mean over the classes of the share of these rows that it knows.
     accuracy: Option<f64>,
     /// Mean over the classes of its cross entropy on them.
@@ -44,7 +48,8 @@ struct Facts {
 
 #[derive(Serialize)]
 struct Monitored {
-    /// Windows of known classes that the head answered before it learned them.
+    /// Windows of known classes that the head answered before it learned them, those whose labels were taken back or changed since among
+    /// them.
     answers: u64,
     #[serde(flatten)]
     report: Report,
@@ -55,10 +60,12 @@ struct Monitored {
 ///
 /// # Errors
 /// `Learn` when nothing was learned yet; those of opening and reading.
-pub fn run(folder: &Path, budget: &Budget, json: bool) -> anyhow::Result<()> {
+pub fn run(folder: &Path, board: &BoardArgs, json: bool) -> anyhow::Result<()> {
     let facts = reading(folder, |adapter| {
-        let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter, budget)?;
+        let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter, &board.budget(adapter)?)?;
+        let unjudged = unjudged(adapter, &served);
         Ok(Facts {
+            unjudged,
             generation: adapter.generation(),
             serves,
             verdict,
@@ -100,7 +107,7 @@ fn table(f: &Facts) -> String {
             let rows = f.judging_rows;
             text += &format!("  {rows} rows judge it without their recording: accuracy {accuracy:.3}, cross entropy {loss:.3}\n");
         }
-        None => text += "  no row can judge it: a class needs two recordings, and there must be two classes\n",
+        None => text += &format!("  {}\n", f.unjudged.as_deref().unwrap_or("no held row can judge it")),
     }
     for m in &f.members {
         let alone = m.accuracy.zip(m.log_loss).map_or(String::new(), |(a, l)| format!(", alone {a:.3} and {l:.3}"));
@@ -108,8 +115,11 @@ fn table(f: &Facts) -> String {
     }
     if let Some(m) = f.monitor.as_ref().filter(|m| m.answers > 0) {
         let share = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
-        text +=
-            &format!("  {} windows before they were learned, the last 200 above all: accuracy {}, ", m.answers, share(m.report.accuracy));
+        text += &format!(
+            "  {} windows before they were learned (also what was undone since), the last 200 above all: accuracy {}, ",
+            m.answers,
+            share(m.report.accuracy)
+        );
         text += &format!("confidence {}, calibration error {}, ", share(m.report.confidence), share(m.report.ece));
         text += &format!("forgetting {}, embeddings {} spreads away\n", share(m.report.forgetting), share(m.report.drift));
         if let Some(Fall { of, change, at_answer, .. }) = m.last_fall {

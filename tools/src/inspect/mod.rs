@@ -25,7 +25,7 @@ pub struct Args {
     /// List the rows that replay holds, as CSV
     #[arg(long)]
     rows: bool,
-    /// With --rows: only those of this class, as heard or as not heard
+    /// With --rows: only those of this class, as heard or as not heard; _background for those of none
     #[arg(long, value_name = "CLASS", requires = "rows")]
     class: Option<ClassName>,
     /// With --rows: only the newest N
@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return rows::run(&args.adapter, args.class.as_ref(), args.limit, args.json);
     }
     if args.head {
-        return head::run(&args.adapter, &args.board.budget()?, args.json);
+        return head::run(&args.adapter, &args.board, args.json);
     }
     let adapter = Adapter::open(&args.adapter, Access::Read)?;
     print_facts(args.json, &facts(&adapter)?, table)

@@ -9,11 +9,13 @@ use wheatear::store::record::RowMeta;
 use wheatear::store::{Adapter, Batch, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
+use crate::label_sets::class_line;
 use crate::opened::reading;
 use crate::output::{print, print_facts};
-use crate::tally::{class_line, names};
+use crate::sounds::BACKGROUND_FOLDER;
+use crate::tally::names;
 
-/// A held row. In CSV `is` and `not` are lines of CSV themselves, as `relabel --is` takes them.
+/// A held row. In CSV `is` and `not` are lists of classes, as `relabel --is` takes them.
 #[derive(Serialize)]
 struct Row {
     id: u64,
@@ -44,8 +46,9 @@ struct Listed {
 /// `Input` when it knows no such class; those of opening and reading.
 pub fn run(folder: &Path, class: Option<&ClassName>, limit: Option<usize>, json: bool) -> anyhow::Result<()> {
     let listed = reading(folder, |adapter| {
-        check_known(adapter, class)?;
-        let mut rows = rows(adapter, class)?;
+        let background = class.map_or(Ok(false), |c| is_background(adapter, c))?;
+        let none = LabelSet::background();
+        let mut rows = rows(adapter, |l| if background { *l == none } else { class.is_none_or(|c| names(l, c)) })?;
         rows.sort_by_key(|r| r.id);
         rows.drain(..rows.len().saturating_sub(limit.unwrap_or(usize::MAX)));
         Ok(Listed { held_rows: adapter.held_rows(), rows })
@@ -53,21 +56,23 @@ pub fn run(folder: &Path, class: Option<&ClassName>, limit: Option<usize>, json:
     if json { print_facts(true, &listed, |_| String::new()) } else { print(&csv(&listed.rows)?) }
 }
 
-fn check_known(adapter: &Adapter, class: Option<&ClassName>) -> Result<()> {
-    match class.filter(|c| !adapter.tally().contains_key(&Some((*c).clone()))) {
-        None => Ok(()),
-        Some(class) => Err(Error::new(ErrorKind::Input, "the adapter knows no such class")
+/// Whether `class` stands for rows of no class, as the folder of background does, where there is no class of that name.
+fn is_background(adapter: &Adapter, class: &ClassName) -> Result<bool> {
+    match adapter.tally().contains_key(&Some(class.clone())) {
+        true => Ok(false),
+        false if class.as_str() == BACKGROUND_FOLDER => Ok(true),
+        false => Err(Error::new(ErrorKind::Input, "the adapter knows no such class")
             .at(adapter.folder().display())
             .found(format!("{class:?}"))
-            .cure("wheatear inspect lists those that it knows")),
+            .cure(format!("wheatear inspect lists those that it knows; {BACKGROUND_FOLDER} stands for rows of none"))),
     }
 }
 
-fn rows(adapter: &Adapter, class: Option<&ClassName>) -> Result<Vec<Row>> {
+fn rows(adapter: &Adapter, is_wanted: impl Fn(&LabelSet) -> bool) -> Result<Vec<Row>> {
     let oldest = adapter.oldest_undoable_row().unwrap_or(u64::MAX);
     let mut rows = Vec::new();
     adapter.rows_by_chunk(|chunk, learned| {
-        for (meta, labels) in learned.rows.iter().filter(|(_, l)| class.is_none_or(|c| names(l, c))) {
+        for (meta, labels) in learned.rows.iter().filter(|(_, l)| is_wanted(l)) {
             let held_out = adapter.is_held_out(meta.id, meta.flags);
             rows.push(Row { held_out, undoable: meta.id >= oldest, chunk, ..row(&learned.batch, meta, labels) });
         }
