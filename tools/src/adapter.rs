@@ -3,17 +3,13 @@
 use std::path::Path;
 
 use clap::Args as ClapArgs;
+use wheatear::Result;
 use wheatear::backbone::manifest::Manifest;
 use wheatear::board::Board;
 use wheatear::config::Config;
-use wheatear::latent::{Quantiser, SpaceId};
-use wheatear::learn::Origin;
-use wheatear::store::{Access, Adapter, Creation, Header};
-use wheatear::{Error, ErrorKind, Result};
+use wheatear::service::{self, backbone::BackboneChoice};
+use wheatear::store::Adapter;
 
-use crate::board::{check_size, tell_large};
-use crate::clock;
-use crate::embed::BackboneChoice;
 use crate::opened::tell_size;
 
 /// Bounds of an adapter that is made.
@@ -55,8 +51,7 @@ impl NewAdapterArgs {
     /// The adapter in `folder` for `backbone`, made with room for twice so many recordings where there is none.
     ///
     /// # Errors
-    /// `Mismatch` when it is of another backbone or width; `Config` when a bound is out of range; `Limit` when it would be too large for
-    /// the board, of which one that is there already is only warned; those of opening and making.
+    /// As [`service::adapter::open_or_create`].
     pub fn open_or_create(
         &self,
         config: &Config,
@@ -66,52 +61,13 @@ impl NewAdapterArgs {
         manifest: &Manifest,
         sounds: usize,
     ) -> Result<Adapter> {
-        let bits_wanted = self.latent_bits.or(config.adapter.latent_bits);
-        let is_there = || std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
-        let open = || {
-            let adapter = crate::opened::open(folder, Access::Write)?;
-            let bits = adapter.header().creation.bits;
-            if bits_wanted.is_some_and(|b| b != bits) {
-                return Err(Error::new(ErrorKind::Mismatch, "the adapter has latents of another width")
-                    .at(folder.display())
-                    .expected(format!("{bits} bits"))
-                    .cure("leave out --latent-bits, or teach a new adapter"));
-            }
-            adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
-            tell_large(board, &adapter);
-            Ok(adapter)
-        };
-        if is_there() {
-            return open();
+        let mut config = config.clone();
+        self.set(&mut config);
+        let was_there = folder.exists();
+        let adapter = service::adapter::open_or_create(&config, board, folder, (backbone, manifest), self.device, sounds)?;
+        if !was_there {
+            tell_size(&adapter.header().creation)?;
         }
-        let quantiser = Quantiser::from_manifest(manifest, bits_wanted)?;
-        // A new adapter is bound to its backbone: one that does not load must not leave an adapter behind.
-        backbone.check()?;
-        let origin =
-            Origin { device: self.device.unwrap_or(clock::random_bytes()?), incarnation: u64::from_le_bytes(clock::random_bytes()?) };
-        let space = SpaceId::of(manifest, bits_wanted)?;
-        let bounds = Creation::new(space, &manifest.name, manifest.embedding.dim, quantiser.bits(), quantiser.scale().to_vec(), origin);
-        let replay_rows = self.replay_rows.or(config.adapter.replay_rows).unwrap_or(bounds.replay_rows);
-        let bounds = bounds.with_replay_rows(replay_rows);
-        let creation = Creation {
-            undo_rows: config.adapter.undo_rows.unwrap_or(bounds.undo_rows),
-            background_rows: config.adapter.background_rows.unwrap_or(bounds.background_rows),
-            modality: manifest.modality,
-            created: clock::now(),
-            max_classes: self.max_classes.or(config.adapter.max_classes).unwrap_or(bounds.max_classes),
-            max_sources: bounds.max_sources.max(u32::try_from(2 * sounds).unwrap_or(u32::MAX)),
-            seed: u64::from_le_bytes(clock::random_bytes()?),
-            ..bounds
-        };
-        Header::new(creation.clone(), [0; 16]).map_err(|e| {
-            e.cure("give another value: on the command line (--replay-rows, --max-classes), or under [adapter] in --config")
-        })?;
-        check_size(board, &creation)?;
-        tell_size(&creation)?;
-        match Adapter::create(folder, creation, clock::random_bytes()?) {
-            // Another process made it in the meantime.
-            Err(_) if is_there() => open(),
-            created => created,
-        }
+        Ok(adapter)
     }
 }

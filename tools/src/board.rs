@@ -7,8 +7,9 @@ use clap::Args as ClapArgs;
 use wheatear::board::Board;
 use wheatear::config::Config;
 use wheatear::learner::Budget;
-use wheatear::store::{Adapter, Creation, Header};
-use wheatear::{Error, ErrorKind, Result};
+use wheatear::Result;
+use wheatear::service::adapter::tell_large;
+use wheatear::store::Adapter;
 
 /// Where the board's profile is.
 #[derive(Debug, Clone, ClapArgs)]
@@ -47,41 +48,6 @@ impl BoardArgs {
 /// What learning may cost on `board`.
 pub fn budget_of(board: Option<&Board>) -> Budget {
     board.map_or_else(Budget::default, |b| b.learning)
-}
-
-/// Refuses an adapter that is too large for `board`.
-///
-/// # Errors
-/// `Limit` with what it takes; as [`Header::new`].
-pub fn check_size(board: Option<&Board>, creation: &Creation) -> Result<()> {
-    let Some(board) = board else { return Ok(()) };
-    let header = Header::new(creation.clone(), [0; 16])?;
-    let Some(mib) = too_large(board, &header) else { return Ok(()) };
-    Err(Error::new(ErrorKind::Limit, "the adapter would be larger than the board gives it")
-        .at(&board.name)
-        .expected(format!("at most {} MiB (adapter_mib)", board.adapter_mib))
-        .found(format!("{mib} MiB, for {} rows in replay and {} classes", creation.replay_rows, creation.max_classes))
-        .cure("give fewer --replay-rows or --max-classes, or fewer --latent-bits"))
-}
-
-/// Warns when `adapter`, which is there already, is larger than `board` gives it.
-pub fn tell_large(board: Option<&Board>, adapter: &Adapter) {
-    let Some(board) = board else { return };
-    if let Some(mib) = too_large(board, adapter.header()) {
-        log::warn!(
-            "{}: it takes {mib} MiB, the board {} gives an adapter {} (adapter_mib): teach a new one with fewer --replay-rows, or raise \
-             adapter_mib in the board's file",
-            adapter.folder().display(),
-            board.name,
-            board.adapter_mib
-        );
-    }
-}
-
-/// MiB that an adapter of `header` takes, where that is more than `board` gives it.
-fn too_large(board: &Board, header: &Header) -> Option<u64> {
-    let mib = (header.chunk_file_len_bytes() + header.state_file_len_bytes()).div_ceil(1 << 20);
-    (mib > u64::from(board.adapter_mib)).then_some(mib)
 }
 
 /// Warns when a head took longer than `budget` gives it.

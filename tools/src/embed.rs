@@ -6,11 +6,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
-use wheatear::backbone::manifest::Manifest;
-use wheatear::backbone::session::SessionOptions;
 use wheatear::config::Config;
 use wheatear::latent::Quantiser;
 use wheatear::pipeline::{Embedder, FileSummary, Window};
+use wheatear::service::{self, backbone::BackboneChoice};
 use wheatear::{Error, ErrorKind, Result};
 
 /// Which backbone, and how it runs.
@@ -30,36 +29,6 @@ pub struct BackboneArgs {
     pub onnxruntime: Option<PathBuf>,
 }
 
-/// File in an adapter's folder that says where its backbone was: a hint, so that `classify` need not be told. What it points
-/// to is used only when it is the adapter's backbone by its space.
-const HINT: &str = "backbone";
-
-/// Where the adapter in `adapter` was taught, if the backbone is there still.
-pub fn hinted(adapter: &Path) -> Option<PathBuf> {
-    std::fs::read_to_string(adapter.join(HINT)).ok().map(|t| PathBuf::from(t.trim_end())).filter(|p| p.exists())
-}
-
-/// Leaves a hint of where the backbone in `folder` is in that of the adapter; without it `classify` asks for one.
-pub fn remember(folder: &Path, adapter: &Path) {
-    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let hint = adapter.join(HINT);
-    let text = format!("{}\n", path.display());
-    if std::fs::read_to_string(&hint).ok().as_ref() != Some(&text)
-        && let Err(e) = std::fs::write(&hint, text)
-    {
-        log::warn!("{}", Error::io("note the backbone's place in", &hint, e));
-    }
-}
-
-/// Leaves the hint that is in the adapter's folder `from` in that of `to`, too.
-pub fn pass_on_hint(from: &Path, to: &Path) {
-    if let Ok(hint) = std::fs::read(from.join(HINT))
-        && let Err(e) = std::fs::write(to.join(HINT), hint)
-    {
-        log::warn!("{}", Error::io("note the backbone's place in", to.join(HINT), e));
-    }
-}
-
 /// Where the configuration is.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ConfigArgs {
@@ -76,15 +45,6 @@ impl ConfigArgs {
     pub fn load(&self) -> Result<Config> {
         self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
     }
-}
-
-/// A backbone to embed with.
-#[derive(Debug, Clone)]
-pub struct BackboneChoice {
-    folder: PathBuf,
-    variant: Option<String>,
-    threads: usize,
-    options: SessionOptions,
 }
 
 impl BackboneArgs {
@@ -110,59 +70,9 @@ impl BackboneArgs {
     /// # Errors
     /// `Config` when nothing names a backbone.
     pub fn choose_for(&self, config: &Config, adapter: Option<&Path>) -> Result<BackboneChoice> {
-        let configured = &config.backbone;
-        let hint = || hinted(adapter?);
-        let folder = self.backbone.clone().or_else(|| configured.folder.clone()).or_else(hint).ok_or_else(|| {
-            Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder in --config FILE.toml")
-        })?;
-        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-        let library = self.onnxruntime.clone().or_else(|| configured.onnxruntime.clone());
-        Ok(BackboneChoice {
-            folder,
-            variant: self.variant.clone().or_else(|| configured.variant.clone()),
-            threads: self.threads.or(configured.threads).map_or_else(cores, usize::from),
-            options: SessionOptions { library, ..SessionOptions::default() },
-        })
-    }
-}
-
-impl BackboneChoice {
-    /// The manifest.
-    ///
-    /// # Errors
-    /// As [`Manifest::load`].
-    pub fn manifest(&self) -> Result<Manifest> {
-        Manifest::load(&self.folder).map(|(m, _)| m)
-    }
-
-    /// Loads the backbone and lets go of it.
-    ///
-    /// # Errors
-    /// As [`Embedder::open`].
-    pub fn check(&self) -> Result<()> {
-        self.open().map(|_| ())
-    }
-
-    /// First eight bytes of the SHA-256 of the chosen variant's graph, big-endian.
-    ///
-    /// # Errors
-    /// `Config` when there is no such variant.
-    pub fn graph(&self, manifest: &Manifest) -> Result<u64> {
-        let sha256 = &manifest.variant(self.variant.as_deref())?.sha256;
-        Ok(u64::from_str_radix(&sha256[..16], 16).unwrap_or(0))
-    }
-
-    /// As [`remember`].
-    pub fn remember(&self, adapter: &Path) {
-        remember(&self.folder, adapter);
-    }
-
-    /// Loads the backbone.
-    ///
-    /// # Errors
-    /// As [`Embedder::open`].
-    pub fn open(&self) -> Result<Embedder> {
-        Embedder::open(&self.folder, self.variant.as_deref(), &self.options)
+        let mut config = config.clone();
+        self.set(&mut config);
+        BackboneChoice::new(&config, adapter)
     }
 }
 
@@ -171,9 +81,7 @@ impl BackboneChoice {
 /// # Errors
 /// `Config` when neither names one.
 pub fn adapter_folder(given: Option<&Path>, config: &Config) -> Result<PathBuf> {
-    given.map(Path::to_path_buf).or_else(|| config.adapter.folder.clone()).ok_or_else(|| {
-        Error::new(ErrorKind::Config, "no adapter is named").cure("give --adapter FOLDER, or adapter.folder in --config FILE.toml")
-    })
+    given.map_or_else(|| service::adapter::adapter_folder(config), |folder| Ok(folder.to_path_buf()))
 }
 
 /// What a file gave.
@@ -220,7 +128,7 @@ pub fn embed_files<T: Send, F: FnMut(&Window<'_>) -> Result<T> + Send>(
     turner: impl Fn() -> F,
     mut sink: impl FnMut(usize, Result<Embedded<T>>) -> Result<()>,
 ) -> Result<()> {
-    let threads = backbone.threads.min(files.len()).max(1);
+    let threads = backbone.threads().min(files.len()).max(1);
     // The first session shows whether the backbone loads at all, before anything is started.
     let mut embedders = vec![backbone.open()?];
     while embedders.len() < threads {

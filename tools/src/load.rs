@@ -11,7 +11,7 @@ use wheatear::store::{Adapter, Creation};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::remember;
+use wheatear::service::backbone::remember;
 use crate::opened::{acknowledged, tell_size};
 use crate::output::{counted, print_facts};
 use crate::portable;

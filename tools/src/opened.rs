@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use wheatear::learner::{self, Budget, Served, Standing, Verdict};
-use wheatear::store::{Access, Adapter, Creation, Header, Recovery};
+pub use wheatear::service::adapter::open;
+use wheatear::store::{Access, Adapter, Creation, Header};
 use wheatear::{ErrorKind, Result};
 
 use crate::output::counted;
@@ -25,18 +26,6 @@ impl Found {
     pub fn of(adapter: &Adapter) -> Found {
         Found { recovery: adapter.recovery().to_string(), damaged_chunks: adapter.damaged_chunks() }
     }
-}
-
-/// Opens the adapter in `folder`, and warns of what had to be rolled back; of damaged chunks the store warns itself.
-///
-/// # Errors
-/// As [`Adapter::open`].
-pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
-    let adapter = Adapter::open(folder, access)?;
-    if adapter.recovery() != Recovery::Clean {
-        log::warn!("{}: {}", folder.display(), adapter.recovery());
-    }
-    Ok(adapter)
 }
 
 /// Opens the adapter in `folder` for reading and lets `read` read it; again when its writer was in the way.

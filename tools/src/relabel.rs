@@ -10,7 +10,7 @@ use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::board::BoardArgs;
-use crate::label_sets::{self, class_line};
+use wheatear::learn::label_text::{self, class_line};
 use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
 
@@ -65,14 +65,14 @@ impl std::str::FromStr for Rows {
     }
 }
 
-/// Class names as [`label_sets::classes`] reads them.
+/// Class names as [`label_text::classes`] reads them.
 #[derive(Debug, Clone)]
 struct Classes(Vec<ClassName>);
 
 impl std::str::FromStr for Classes {
     type Err = Error;
     fn from_str(text: &str) -> Result<Classes> {
-        label_sets::classes(text).map(Classes)
+        label_text::classes(text).map(Classes)
     }
 }
 

@@ -9,7 +9,7 @@ use wheatear::store::{Access, Adapter, ClassRows, Damage, HeaderFound, Salvage, 
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::pass_on_hint;
+use wheatear::service::backbone::pass_on_hint;
 use crate::output::{counted, print_facts};
 use crate::tally::anonymous;
 

@@ -38,7 +38,8 @@ pub fn open(folder: &Path, access: Access) -> Result<Adapter> {
 /// on `device`, or on one of a random name.
 ///
 /// # Errors
-/// `Mismatch` when it is of another backbone or width; `Limit` when it would be too large for the board; those of opening and making.
+/// `Mismatch` when it is of another backbone or width; `Config` when a bound is out of range; `Limit` when it would be too large for the
+/// board, of which one that is there already is only warned; those of opening and making.
 pub fn open_or_create(
     config: &Config,
     board: Option<&Board>,
@@ -59,6 +60,7 @@ pub fn open_or_create(
                 .cure("leave out --latent-bits, or teach a new adapter"));
         }
         adapter.check_space(SpaceId::of(manifest, Some(bits))?, &manifest.name)?;
+        tell_large(board, &adapter);
         Ok(adapter)
     };
     if is_there() {
@@ -84,7 +86,9 @@ pub fn open_or_create(
         seed: u64::from_le_bytes(random_bytes()?),
         ..bounds
     };
-    let header = Header::new(creation.clone(), [0; 16])?;
+    let header = Header::new(creation.clone(), [0; 16]).map_err(|e| {
+        e.cure("give another value: on the command line (--replay-rows, --max-classes), or under [adapter] in --config")
+    })?;
     check_size(board, &header)?;
     let mib = size_mib(&header);
     log::info!("new adapter in {}: {mib:.1} MiB of disk, taken now and never more", folder.display());
@@ -112,4 +116,17 @@ pub fn check_size(board: Option<&Board>, header: &Header) -> Result<()> {
         .expected(format!("at most {} MiB (adapter_mib)", board.adapter_mib))
         .found(format!("{:.1} MiB, for {} rows in replay and {} classes", size_mib(header), creation.replay_rows, creation.max_classes))
         .cure("give fewer --replay-rows or --max-classes, or fewer --latent-bits"))
+}
+
+/// Warns when `adapter`, which is there already, is larger than `board` gives it.
+pub fn tell_large(board: Option<&Board>, adapter: &Adapter) {
+    let Some(board) = board.filter(|b| size_mib(adapter.header()) > f64::from(b.adapter_mib)) else { return };
+    log::warn!(
+        "{}: it takes {:.1} MiB, the board {} gives an adapter {} (adapter_mib): teach a new one with fewer --replay-rows, or raise \
+         adapter_mib in the board's file",
+        adapter.folder().display(),
+        size_mib(adapter.header()),
+        board.name,
+        board.adapter_mib
+    );
 }

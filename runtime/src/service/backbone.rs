@@ -17,6 +17,18 @@ pub fn hinted(adapter: &Path) -> Option<PathBuf> {
     std::fs::read_to_string(adapter.join(HINT)).ok().map(|t| PathBuf::from(t.trim_end())).filter(|p| p.exists())
 }
 
+/// Leaves a hint of where the backbone in `folder` is in that of the adapter; without it whoever opens the adapter asks for one.
+pub fn remember(folder: &Path, adapter: &Path) {
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let hint = adapter.join(HINT);
+    let text = format!("{}\n", path.display());
+    if std::fs::read_to_string(&hint).ok().as_ref() != Some(&text)
+        && let Err(e) = std::fs::write(&hint, text)
+    {
+        log::warn!("{}", Error::io("note the backbone's place in", &hint, e));
+    }
+}
+
 /// Leaves the hint that is in the adapter's folder `from` in that of `to`, too.
 pub fn pass_on_hint(from: &Path, to: &Path) {
     if let Ok(hint) = std::fs::read(from.join(HINT))
@@ -31,6 +43,7 @@ pub fn pass_on_hint(from: &Path, to: &Path) {
 pub struct BackboneChoice {
     folder: PathBuf,
     variant: Option<String>,
+    threads: usize,
     options: SessionOptions,
 }
 
@@ -45,7 +58,9 @@ impl BackboneChoice {
             Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder in --config FILE.toml")
         })?;
         let options = SessionOptions { library: configured.onnxruntime.clone(), ..SessionOptions::default() };
-        Ok(BackboneChoice { folder, variant: configured.variant.clone(), options })
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+        let threads = configured.threads.map_or_else(cores, usize::from);
+        Ok(BackboneChoice { folder, variant: configured.variant.clone(), threads, options })
     }
 
     /// The manifest.
@@ -54,6 +69,11 @@ impl BackboneChoice {
     /// As [`Manifest::load`].
     pub fn manifest(&self) -> Result<Manifest> {
         Manifest::load(&self.folder).map(|(m, _)| m)
+    }
+
+    /// Files that are embedded at once.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// How its sessions are set up.
@@ -78,16 +98,9 @@ impl BackboneChoice {
         Ok(u64::from_str_radix(&sha256[..16], 16).unwrap_or(0))
     }
 
-    /// Leaves a hint of where the backbone is in the adapter's folder; without it whoever opens the adapter asks for one.
+    /// As [`remember`].
     pub fn remember(&self, adapter: &Path) {
-        let path = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        let hint = adapter.join(HINT);
-        let text = format!("{}\n", path.display());
-        if std::fs::read_to_string(&hint).ok().as_ref() != Some(&text)
-            && let Err(e) = std::fs::write(&hint, text)
-        {
-            log::warn!("{}", Error::io("note the backbone's place in", &hint, e));
-        }
+        remember(&self.folder, adapter);
     }
 
     /// Loads the backbone.

@@ -9,7 +9,7 @@ use wheatear::store::record::RowMeta;
 use wheatear::store::{Adapter, Batch, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::label_sets::class_line;
+use wheatear::learn::label_text::class_line;
 use crate::opened::reading;
 use crate::output::{print, print_facts};
 use crate::sounds::BACKGROUND_FOLDER;

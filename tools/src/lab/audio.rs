@@ -9,7 +9,9 @@ use wheatear::pipeline::Window;
 use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
-use crate::embed::{BackboneChoice, embed_files, progress};
+use wheatear::service::backbone::BackboneChoice;
+
+use crate::embed::{embed_files, progress};
 use crate::sounds::{Labelled, labelled_in};
 use wheatear::learn::label_text;
 

@@ -19,7 +19,9 @@ use wheatear::store::{Adapter, Batch, Creation, Durability, NewRow};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use crate::embed::{BackboneArgs, BackboneChoice, ConfigArgs, Embedded, Latent, embed_files, hinted, latent_of, progress};
+use wheatear::service::backbone::{BackboneChoice, hinted};
+
+use crate::embed::{BackboneArgs, ConfigArgs, Embedded, Latent, embed_files, latent_of, progress};
 use crate::opened::{Found, reading, tell_size};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list};
