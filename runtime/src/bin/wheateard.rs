@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            log::error!("{e}");
+            eprintln!("error: {e}");
             ExitCode::from(e.kind().exit_code())
         }
     }
