@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::units::Moment;
 
 /// Number of the event schema.
@@ -126,6 +127,21 @@ pub enum What {
     },
 }
 
+impl What {
+    /// Kind of the event, as `event` says it in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            What::Began { .. } => "began",
+            What::Heard { .. } => "heard",
+            What::Asked { .. } => "asked",
+            What::Learned { .. } => "learned",
+            What::Undone { .. } => "undone",
+            What::Serving { .. } => "serving",
+            What::Notice { .. } => "notice",
+        }
+    }
+}
+
 /// How bad a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,9 +161,37 @@ impl Event {
     }
 }
 
+/// Takes events. An error is told once, and the event is lost to this sink alone. Whoever tells waits for its sinks: one that may take
+/// long stands behind a queue (`sinks::Behind`).
+pub trait Sink: Send {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Where it could not be taken.
+    fn take(&mut self, event: &Event) -> Result<()>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kind_of_an_event_is_what_its_json_says() {
+        let (source, by, class) = (String::new(), String::new(), String::new());
+        let (at, span) = (Moment::UNKNOWN, (Moment::UNKNOWN, Moment::UNKNOWN));
+        let all = [
+            What::Began { id: 1, source: source.clone(), begin: at, class: class.clone(), probability: 1.0, unknown: None },
+            What::Heard { id: None, source: source.clone(), begin_s: 0.0, end_s: 0.0, span: None, class, probability: 1.0, unknown: None },
+            What::Asked { window: 1, source: source.clone(), span, guesses: vec![], unknown: None },
+            What::Learned { source: source.clone(), classes: vec![], rows: 1, by: by.clone(), durable: true },
+            What::Undone { rows: 1, by, durable: true },
+            What::Serving { classes: vec![], took_ms: 1.0, untried: false, refused: None },
+            What::Notice { level: Level::Info, source, text: String::new() },
+        ];
+        for what in all {
+            assert_eq!(serde_json::to_value(&what).unwrap()["event"], what.kind());
+        }
+    }
 
     #[test]
     fn an_event_is_one_flat_line_of_json_and_comes_back() {

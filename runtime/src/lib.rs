@@ -21,6 +21,8 @@ pub mod live;
 mod mix;
 pub mod monitor;
 pub mod pipeline;
+#[cfg(feature = "sinks")]
+pub mod sinks;
 pub mod store;
 pub mod units;
 

@@ -16,7 +16,6 @@ mod export;
 mod forget;
 mod inspect;
 mod lab;
-mod label_sets;
 mod listen;
 mod load;
 mod onnx;

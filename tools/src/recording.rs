@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use wheatear::learn::LabelSet;
 use wheatear::{Error, Result};
 
-use crate::label_sets;
+use wheatear::learn::label_text;
 
 const CLASS_BITS: u32 = 16;
 
@@ -35,7 +35,7 @@ pub fn source_of(recording: u64, labels: &LabelSet) -> u64 {
     let text = match labels.positive().first().filter(|class| *labels == LabelSet::single((*class).clone())) {
         Some(class) => class.to_string(),
         // No name has the character in front.
-        None => format!("\u{1}{}", label_sets::text(labels)),
+        None => format!("\u{1}{}", label_text::text(labels)),
     };
     recording << CLASS_BITS | first_bytes(&Sha256::digest(text.as_bytes()), 2)
 }

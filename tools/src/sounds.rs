@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wheatear::learn::{ClassName, LabelSet};
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::label_sets;
+use wheatear::learn::label_text;
 
 const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3", "aif", "aiff"];
 const MAX_DEPTH: usize = 32;
@@ -144,7 +144,7 @@ fn from_list(folder: &Path, list: &Path) -> Result<Vec<Labelled>> {
         }
         all.push(Labelled {
             path,
-            labels: label_sets::parse(class)
+            labels: label_text::parse(class)
                 .map_err(|e| e.at(format!("{} line {line}: {}", list.display(), class.chars().take(80).collect::<String>())))?,
         });
     }
@@ -191,7 +191,7 @@ mod tests {
         );
         let all = labelled_in(dir.path()).unwrap();
         let seen: Vec<(String, String)> =
-            all.iter().map(|l| (label_sets::text(&l.labels), l.path.file_name().unwrap().to_string_lossy().into_owned())).collect();
+            all.iter().map(|l| (label_text::text(&l.labels), l.path.file_name().unwrap().to_string_lossy().into_owned())).collect();
         let wanted = [("!*", "wind.wav"), ("carrion crow", "b.MP3"), ("みそさざい", "a.wav")];
         assert_eq!(seen, wanted.map(|(labels, file)| (labels.to_owned(), file.to_owned())));
     }
@@ -202,7 +202,7 @@ mod tests {
         touch(dir.path(), &["a.wav", "b c.wav"]);
         std::fs::write(dir.path().join(LABELS_FILE), "class,file\nAC/DC hum, a.wav\n\"x, y\",b c.wav\n").unwrap();
         let all = labelled_in(dir.path()).unwrap();
-        assert_eq!(all.iter().map(|l| label_sets::text(&l.labels)).collect::<Vec<_>>(), ["AC/DC hum", "x, y"]);
+        assert_eq!(all.iter().map(|l| label_text::text(&l.labels)).collect::<Vec<_>>(), ["AC/DC hum", "x, y"]);
         std::fs::write(dir.path().join(LABELS_FILE), "class,file\nwren,gone.wav\n").unwrap();
         let error = labelled_in(dir.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Missing);
@@ -217,7 +217,7 @@ mod tests {
         touch(dir.path(), &["a.wav", "b.wav", "c.wav"]);
         std::fs::write(dir.path().join(LABELS_FILE), "file,class\na.wav,wren;robin\nb.wav,!wren\nc.wav,!*\n").unwrap();
         let all = labelled_in(dir.path()).unwrap();
-        assert_eq!(all.iter().map(|l| label_sets::text(&l.labels)).collect::<Vec<_>>(), ["!*", "!wren", "robin;wren"]);
+        assert_eq!(all.iter().map(|l| label_text::text(&l.labels)).collect::<Vec<_>>(), ["!*", "!wren", "robin;wren"]);
         std::fs::write(dir.path().join(LABELS_FILE), "file,class\na.wav,wren;!wren\n").unwrap();
         let error = labelled_in(dir.path()).unwrap_err();
         assert!(error.to_string().contains("line 2") && error.to_string().contains("wren"), "{error}");

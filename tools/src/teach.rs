@@ -19,11 +19,11 @@ use crate::asking::{Asked, Asking};
 use crate::board::{BoardArgs, budget_of, tell_slow};
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, Latent, adapter_folder, embed_files, latent_of, progress};
-use crate::label_sets;
 use crate::opened::{acknowledged, refusal};
 use crate::output::print;
 use crate::recording::{recording_in, recording_of, source_of};
 use crate::sounds::{Labelled, labelled_in};
+use wheatear::learn::label_text;
 
 /// Teach an adapter a folder of sounds: one sub-folder a class (_background for none), or a labels.csv of lines file,class, where
 /// class may be several labels (wren;robin), what it is not (!wren; robin;!wren) or none (!*)
@@ -138,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let path = sound.path.display();
             relabelled.push(format!(
                 "{path} is known under another class already, and is now learned as {} too",
-                label_sets::text(&sound.labels)
+                label_text::text(&sound.labels)
             ));
         }
         new.push((sound, source));
@@ -158,7 +158,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let latents = || latent_of(&quantiser, silence);
         embed_files(&backbone, &files, latents, |i, got| {
             let (sound, source) = &new[i];
-            bar.set_message(label_sets::text(&sound.labels));
+            bar.set_message(label_text::text(&sound.labels));
             let got = match got {
                 Ok(got) => got,
                 Err(e) if matches!(e.kind(), ErrorKind::Input | ErrorKind::Missing | ErrorKind::Storage) => {
@@ -223,7 +223,7 @@ fn learn(
     adapter.learn(&batch, rows, Durability::Later)?;
     done.sounds += 1;
     done.rows += rows.len() as u64;
-    *done.rows_by_class.entry(label_sets::text(&sound.labels)).or_default() += rows.len() as u64;
+    *done.rows_by_class.entry(label_text::text(&sound.labels)).or_default() += rows.len() as u64;
     done.damaged.extend(got.summary.damage.as_ref().map(|d| format!("{}: {d}", sound.path.display())));
     Ok(())
 }

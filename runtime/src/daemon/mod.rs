@@ -26,7 +26,6 @@ use rtrb::RingBuffer;
 use serde::Serialize;
 
 use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader, Running};
-use crate::event::Event;
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
 use crate::live::ask::Question;
@@ -37,6 +36,9 @@ use crate::pipeline::Embedder;
 use crate::{Error, ErrorKind, Result};
 use inference::Inference;
 use telling::Telling;
+
+pub use crate::event::Sink;
+pub use crate::live::request::{Answered, Target};
 
 /// Windows between inference and telling.
 const WINDOWS: usize = 64;
@@ -90,51 +92,6 @@ impl Source {
         let Running { microphone, reader, events } = Microphone::start(settings)?;
         Ok(Source { name, reader, events, is_live: true, microphone: Some(microphone) })
     }
-}
-
-/// Takes events. An error is told once, and the event is lost to this sink alone.
-pub trait Sink: Send {
-    /// Takes an event.
-    ///
-    /// # Errors
-    /// Where it could not be taken.
-    fn take(&mut self, event: &Event) -> Result<()>;
-}
-
-/// What a label is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// What was heard in the last so many ms: windows of which at least half is in them.
-    Last {
-        /// By which microphone, counted from 0; where there is one only, none need be named.
-        source: Option<u32>,
-        /// How many.
-        ms: u32,
-    },
-    /// The event of this id.
-    Event(u64),
-    /// The window of this number.
-    Window(u64),
-    /// A span of the monotonic clock, of microphone `source`.
-    Span {
-        /// Number of the microphone, from 0.
-        source: u32,
-        /// Begin in ns.
-        begin_ns: u64,
-        /// End in ns.
-        end_ns: u64,
-    },
-}
-
-/// What a person is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Answered {
-    /// Rows that were learned, or taken back.
-    pub rows: u64,
-    /// Generation of the adapter.
-    pub generation: u64,
-    /// True when it survives a power cut from now on.
-    pub durable: bool,
 }
 
 /// What the daemon has counted.

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod class;
+pub mod label_text;
 pub mod origin;
 
 pub use block::{Block, BlockKind, ClassSums};

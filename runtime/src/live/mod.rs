@@ -6,6 +6,7 @@ pub mod learning;
 pub mod pace;
 pub mod provisional;
 pub mod recent;
+pub mod request;
 pub mod smooth;
 pub mod timeline;
 pub mod wall;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wheatear::event::{Event, Level, What};
 use wheatear::units::Moment;
 
-use crate::label_sets::quoted;
+use wheatear::learn::label_text::quoted;
 
 /// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

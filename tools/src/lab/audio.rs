@@ -10,8 +10,8 @@ use wheatear::{Error, ErrorKind, Result};
 
 use super::data::Data;
 use crate::embed::{BackboneChoice, embed_files, progress};
-use crate::label_sets;
 use crate::sounds::{Labelled, labelled_in};
+use wheatear::learn::label_text;
 
 /// Embeds every window of every sound below `folder` with a backbone: rows are windows in the order of their class and
 /// file, the group of a row is its file, and the scale is that of the manifest's quantiser. Silent windows are left out.
@@ -25,7 +25,7 @@ pub fn embed_folder(folder: &Path, backbone: &BackboneChoice) -> Result<Data> {
     let silence = manifest.silence_peak();
     if let Some(other) = sounds.iter().find(|s| s.labels.block_kind() != BlockKind::Latents) {
         let error = Error::new(ErrorKind::Input, "a sound is not of exactly one class").at(other.path.display());
-        return Err(error.found(label_sets::text(&other.labels)).cure("leave it out"));
+        return Err(error.found(label_text::text(&other.labels)).cure("leave it out"));
     }
     let class = |s: &Labelled| s.labels.positive().first().map_or(String::new(), ToString::to_string);
     let mut names: Vec<String> = sounds.iter().map(class).collect();

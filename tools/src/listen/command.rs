@@ -19,7 +19,7 @@ use wheatear::learn::LabelSet;
 use wheatear::live::ask::Question;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::label_sets;
+use wheatear::learn::label_text;
 
 /// How far back a label reaches that says no more.
 const LAST_MS: u32 = 3000;
@@ -74,7 +74,7 @@ impl FromStr for Command {
             "counts" if rest.is_empty() => Command::Counts,
             "undo" if rest.trim().is_empty() => Command::Undo(1),
             "undo" => Command::Undo(number(rest).filter(|n| *n > 0).ok_or_else(|| unclear(line))? as usize),
-            "is" => Command::Label(Target::Last { source: None, ms: LAST_MS }, label_sets::parse(rest.trim())?),
+            "is" => Command::Label(Target::Last { source: None, ms: LAST_MS }, label_text::parse(rest.trim())?),
             "last" | "event" | "window" => {
                 let (which, labels) = rest.trim().split_once(" is ").ok_or_else(|| unclear(line))?;
                 let target = match word {
@@ -82,7 +82,7 @@ impl FromStr for Command {
                     "event" => number(which).map(Target::Event),
                     _ => number(which).map(Target::Window),
                 };
-                Command::Label(target.ok_or_else(|| unclear(line))?, label_sets::parse(labels.trim())?)
+                Command::Label(target.ok_or_else(|| unclear(line))?, label_text::parse(labels.trim())?)
             }
             _ => return Err(unclear(line)),
         })
@@ -126,7 +126,7 @@ mod tests {
     const LAST: Target = Target::Last { source: None, ms: 3000 };
 
     fn label(target: Target, labels: &str) -> Command {
-        Command::Label(target, label_sets::parse(labels).unwrap())
+        Command::Label(target, label_text::parse(labels).unwrap())
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use wheatear::learn::{ClassName, LabelSet};
-use wheatear::{Error, ErrorKind, Result};
+use crate::learn::{ClassName, LabelSet};
+use crate::{Error, ErrorKind, Result};
 
 /// Stands for background.
 const BACKGROUND: &str = "!*";
