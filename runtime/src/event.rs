@@ -4,6 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::learn::ClassName;
+use crate::live::facts::Facts;
+use crate::live::picture::Column;
 use crate::units::Moment;
 
 /// Number of the event schema.
@@ -169,9 +173,69 @@ impl Event {
     }
 }
 
+/// Takes events. An error is told once, and the event is lost to this sink alone. Whoever tells waits for its sinks: one that may take
+/// long stands behind a queue (`sinks::Behind`).
+pub trait Sink: Send {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Where it could not be taken.
+    fn take(&mut self, event: &Event) -> Result<()>;
+
+    /// Is shown what passes and is not kept.
+    fn glance(&mut self, _: &Glance<'_>) {}
+}
+
+/// What passes while sound is heard, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub enum Glance<'a> {
+    /// The sound of a microphone, counted from 0; where `daemon::Settings::picture` asks for it.
+    Sound {
+        /// Which.
+        source: u32,
+        /// 50 ms of it.
+        column: &'a Column,
+    },
+    /// A window that was answered.
+    Window {
+        /// Microphone, counted from 0.
+        source: u32,
+        /// Its number.
+        window: u64,
+        /// When it ended.
+        end: Moment,
+        /// Whether it is too quiet to be anything.
+        is_silent: bool,
+        /// The most probable classes, the surest first.
+        guesses: &'a [(&'a ClassName, f32)],
+        /// Probability of being of no known class, where that is told.
+        unknown: Option<f32>,
+    },
+    /// The adapter, at the start and after each label and each undo.
+    Adapter(&'a Facts),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kind_of_an_event_is_what_its_json_says() {
+        let (source, by, class) = (String::new(), String::new(), String::new());
+        let (at, span) = (Moment::UNKNOWN, (Moment::UNKNOWN, Moment::UNKNOWN));
+        let all = [
+            What::Began { id: 1, source: source.clone(), begin: at, class: class.clone(), probability: 1.0, unknown: None },
+            What::Heard { id: None, source: source.clone(), begin_s: 0.0, end_s: 0.0, span: None, class, probability: 1.0, unknown: None },
+            What::Asked { window: 1, source: source.clone(), span, guesses: vec![], unknown: None },
+            What::Learned { source: source.clone(), classes: vec![], rows: 1, by: by.clone(), durable: true },
+            What::Undone { rows: 1, by, durable: true },
+            What::Serving { classes: vec![], took_ms: 1.0, untried: false, refused: None },
+            What::Notice { level: Level::Info, source, text: String::new() },
+        ];
+        for what in all {
+            assert_eq!(serde_json::to_value(&what).unwrap()["event"], what.kind());
+        }
+    }
 
     #[test]
     fn an_event_is_one_flat_line_of_json_and_comes_back() {

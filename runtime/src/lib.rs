@@ -26,6 +26,8 @@ pub mod random;
 pub mod serve;
 #[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "sinks")]
+pub mod sinks;
 pub mod store;
 pub mod units;
 

@@ -9,16 +9,22 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use command::{Ran, root, wheatear, wheateard};
+use command::{Ran, built, clean, root, wheatear};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use wheatear_tests::live;
 use wheatear_tests::sound_server::SoundServer;
 
 const LONG: Duration = Duration::from_secs(60);
+
+fn wheateard() -> Command {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    clean(Command::new(BINARY.get_or_init(|| built("wheateard", &["-p", "wheatear", "--features", "wheateard"]))))
+}
 
 /// A microphone, and a folder with the daemon's configuration.
 struct Place {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use wheatear::Result;
 use wheatear::board::Board;
 use wheatear::config::Config;
 use wheatear::learner::Budget;
-use wheatear::Result;
 use wheatear::service::adapter::tell_large;
 use wheatear::store::Adapter;
 

@@ -11,10 +11,10 @@ use wheatear::store::{Adapter, Creation};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use wheatear::service::backbone::remember;
 use crate::opened::{acknowledged, tell_size};
 use crate::output::{counted, print_facts};
 use crate::portable;
+use wheatear::service::backbone::remember;
 
 /// Make an adapter of what `dump` has written
 #[derive(Debug, ClapArgs)]

@@ -10,9 +10,9 @@ use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::board::BoardArgs;
-use wheatear::learn::label_text::{self, class_line};
 use crate::opened::{Found, acknowledged, open, serves};
 use crate::output::{counted, print_facts};
+use wheatear::learn::label_text::{self, class_line};
 
 /// Give held rows other labels
 #[derive(Debug, ClapArgs)]

@@ -9,9 +9,9 @@ use wheatear::store::{Access, Adapter, ClassRows, Damage, HeaderFound, Salvage, 
 use wheatear::{Error, ErrorKind, Result};
 
 use crate::clock;
-use wheatear::service::backbone::pass_on_hint;
 use crate::output::{counted, print_facts};
 use crate::tally::anonymous;
+use wheatear::service::backbone::pass_on_hint;
 
 /// Make a new adapter of what is whole of a wrecked one, which is only read
 #[derive(Debug, ClapArgs)]

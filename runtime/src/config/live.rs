@@ -84,6 +84,8 @@ pub struct MqttConfig {
     pub username: Option<String>,
     /// File with the password on its first line.
     pub password_file: Option<PathBuf>,
+    /// Certificates of whom to trust, PEM, for mqtts; those of the system when left out.
+    pub ca_file: Option<PathBuf>,
     /// Whether Home Assistant is told what there is; true when left out.
     pub home_assistant: Option<bool>,
 }

@@ -137,7 +137,7 @@ impl Config {
         }
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let Config { board, backbone, adapter, serve, events, mqtt, .. } = &mut config;
-        let own = [board, &mut backbone.folder, &mut adapter.folder, &mut backbone.onnxruntime, &mut mqtt.password_file];
+        let own = [board, &mut backbone.folder, &mut adapter.folder, &mut backbone.onnxruntime, &mut mqtt.password_file, &mut mqtt.ca_file];
         let paths = own.into_iter().chain(serve.paths()).chain(events.paths());
         paths.flatten().for_each(|path| *path = base.join(&path));
         Ok(config)
@@ -207,7 +207,7 @@ mod tests {
                     token_file = \"t\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[events]\njsonl = \"e.jsonl\"\ncsv = \"e.csv\"\n\
                     raven = \"e.txt\"\naudacity = \"l.txt\"\nsqlite = \"e.db\"\nmax_mib = 8\nsqlite_events = 5000\n\
                     [mqtt]\nurl = \"mqtt://localhost:1883\"\ndevice = \"box-1\"\nprefix = \"garden/box\"\nusername = \"u\"\n\
-                    password_file = \"p\"\nhome_assistant = false\n";
+                    password_file = \"p\"\nca_file = \"ca.pem\"\nhome_assistant = false\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&toml::to_string(&config).unwrap()).unwrap(), config);
         assert_eq!((config.adapter.latent_bits, config.learn.durability), (Some(6), Some(DurabilityChoice::Label)));

@@ -26,20 +26,20 @@ use rtrb::RingBuffer;
 use serde::Serialize;
 
 use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader, Running};
-use crate::event::Event;
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
 use crate::live::ask::Question;
-use crate::live::facts::Facts;
 use crate::live::learning::Learning;
-use crate::live::picture::Column;
 use crate::live::recent::Place;
+use crate::live::request::Request;
 use crate::live::smooth::Rule;
 use crate::pipeline::Embedder;
-use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
 use inference::Inference;
 use telling::Telling;
+
+pub use crate::event::{Glance, Sink};
+pub use crate::live::request::{Answered, Target};
 
 /// Windows between inference and telling.
 const WINDOWS: usize = 64;
@@ -97,83 +97,6 @@ impl Source {
         let Running { microphone, reader, events } = Microphone::start(settings)?;
         Ok(Source { name, reader, events, is_live: true, microphone: Some(microphone) })
     }
-}
-
-/// Takes events. An error is told once, and the event is lost to this sink alone.
-pub trait Sink: Send {
-    /// Takes an event.
-    ///
-    /// # Errors
-    /// Where it could not be taken.
-    fn take(&mut self, event: &Event) -> Result<()>;
-
-    /// Is shown what passes and is not kept.
-    fn glance(&mut self, _: &Glance<'_>) {}
-}
-
-/// What passes while sound is heard, for whoever watches.
-#[derive(Debug, Clone, Copy)]
-pub enum Glance<'a> {
-    /// The sound of a microphone, counted from 0; where [`Settings::picture`] asks for it.
-    Sound {
-        /// Which.
-        source: u32,
-        /// 50 ms of it.
-        column: &'a Column,
-    },
-    /// A window that was answered.
-    Window {
-        /// Microphone, counted from 0.
-        source: u32,
-        /// Its number.
-        window: u64,
-        /// When it ended.
-        end: Moment,
-        /// Whether it is too quiet to be anything.
-        is_silent: bool,
-        /// The most probable classes, the surest first.
-        guesses: &'a [(&'a ClassName, f32)],
-        /// Probability of being of no known class, where that is told.
-        unknown: Option<f32>,
-    },
-    /// The adapter, at the start and after each label and each undo.
-    Adapter(&'a Facts),
-}
-
-/// What a label is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// What was heard in the last so many ms: windows of which at least half is in them.
-    Last {
-        /// By which microphone, counted from 0; where there is one only, none need be named.
-        source: Option<u32>,
-        /// How many.
-        ms: u32,
-    },
-    /// The event of this id.
-    Event(u64),
-    /// The window of this number.
-    Window(u64),
-    /// A span of the monotonic clock, of microphone `source`.
-    Span {
-        /// Number of the microphone, from 0; where there is one only, none need be named.
-        source: Option<u32>,
-        /// Begin in ns.
-        begin_ns: u64,
-        /// End in ns.
-        end_ns: u64,
-    },
-}
-
-/// What a person is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Answered {
-    /// Rows that were learned, or taken back.
-    pub rows: u64,
-    /// Generation of the adapter.
-    pub generation: u64,
-    /// True when it survives a power cut from now on.
-    pub durable: bool,
 }
 
 /// What the daemon has counted.
@@ -310,6 +233,18 @@ impl Handle {
     /// `Busy` when the daemon has stopped.
     pub fn counts(&self) -> Result<Counts> {
         self.ask(|reply| Command::Counts { reply })
+    }
+
+    /// Does what was asked from outside, by `usual` where nobody is named.
+    ///
+    /// # Errors
+    /// As [`Handle::label`] and [`Handle::undo`].
+    pub fn answer(&self, request: Request, usual: &str) -> Result<Answered> {
+        let by = |by: String| if by.is_empty() { usual.to_owned() } else { by };
+        match request {
+            Request::Label { target, labels, by: who } => self.label(target, labels, &by(who)),
+            Request::Undo { labels, by: who } => self.undo(labels, &by(who)),
+        }
     }
 
     /// Takes another rule, and other questions, from the next window on; the other settings stay as they are.

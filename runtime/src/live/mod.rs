@@ -8,6 +8,7 @@ pub mod pace;
 pub mod picture;
 pub mod provisional;
 pub mod recent;
+pub mod request;
 pub mod smooth;
 pub mod timeline;
 pub mod wall;

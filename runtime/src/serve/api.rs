@@ -11,14 +11,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BODY_LEN_BYTES, Desk, metrics, page, stream};
-use crate::daemon::{Handle, Target};
+use crate::daemon::Handle;
 use crate::event::Event;
-use crate::learn::label_text;
+use crate::live::request;
 use crate::{Error, ErrorKind, Result, clock};
 
 /// The contract.
@@ -215,51 +214,17 @@ async fn events(State(desk): Shared, wanted: Result<Query<Wanted>, QueryRejectio
     answer(Ok(held.iter().map(|(number, event)| Numbered { number: *number, event: &**event }).collect::<Vec<_>>()))
 }
 
-/// What a label is about.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-struct About {
-    event: Option<u64>,
-    window: Option<u64>,
-    last_ms: Option<u32>,
-    span_ns: Option<(u64, u64)>,
-    microphone: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Label {
-    target: About,
-    labels: String,
-    by: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Undo {
-    labels: Option<u32>,
-    by: Option<String>,
-}
-
 async fn label(State(desk): Shared, request: Request) -> Response {
-    let said = read::<Label>(request).await.and_then(|said| {
-        let target = said.target.target()?;
-        Ok((target, label_text::parse(&said.labels)?, by(said.by)?))
-    });
-    match said {
-        Ok((target, labels, by)) => answer(ask(&desk, move |daemon| daemon.label(target, labels, &by)).await),
-        Err(NotDone(response)) => *response,
-    }
+    done(&desk, read(request).await.and_then(|body| Ok(request::Request::label(&body)?))).await
 }
 
 async fn undo(State(desk): Shared, request: Request) -> Response {
-    let said = read::<Undo>(request).await.and_then(|said| {
-        let labels = said.labels.unwrap_or(1);
-        let wrong = || Error::new(ErrorKind::Input, "so many labels are not taken back").at("labels").expected("1 to 256").found(labels);
-        if (1..=256).contains(&labels) { Ok((labels as usize, by(said.by)?)) } else { Err(wrong().into()) }
-    });
-    match said {
-        Ok((labels, by)) => answer(ask(&desk, move |daemon| daemon.undo(labels, &by)).await),
+    done(&desk, read(request).await.and_then(|body| Ok(request::Request::undo(&body)?))).await
+}
+
+async fn done(desk: &Arc<Desk>, asked: Result<request::Request, NotDone>) -> Response {
+    match asked {
+        Ok(asked) => answer(ask(desk, move |daemon| daemon.answer(asked, "page")).await),
         Err(NotDone(response)) => *response,
     }
 }
@@ -274,7 +239,7 @@ impl From<Error> for NotDone {
 }
 
 /// The body of a request.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, NotDone> {
+async fn read(request: Request) -> Result<Bytes, NotDone> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let slow = |_| {
         let error = Error::new(ErrorKind::Input, "the body did not come in time").expected(format!("within {} s", PATIENCE.as_secs()));
@@ -291,35 +256,5 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<T, NotDone> {
         let error = Error::new(ErrorKind::Input, "the body is of another kind").expected("application/json").found(format!("{kind:?}"));
         return Err(NotDone(Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error))));
     }
-    let wrong = |e: serde_json::Error| {
-        Error::new(ErrorKind::Input, "the body cannot be read").found(&e).because(e).cure("see /api/v1/openapi.json")
-    };
-    serde_json::from_slice(&body).map_err(|e| wrong(e).into())
-}
-
-fn by(given: Option<String>) -> Result<String> {
-    let by = given.unwrap_or_else(|| "page".into());
-    let is_good = (1..=64).contains(&by.chars().count()) && !by.chars().any(char::is_control);
-    let wrong = || Error::new(ErrorKind::Input, "nobody has such a name").at("by").expected("1 to 64 characters").found(format!("{by:?}"));
-    if is_good { Ok(by) } else { Err(wrong()) }
-}
-
-impl About {
-    fn target(&self) -> Result<Target> {
-        let wrong = || {
-            Error::new(ErrorKind::Input, "it is not clear what the label is about")
-                .at("target")
-                .expected("exactly one of event, window, last_ms and span_ns; microphone, from 1, with the last two alone")
-                .cure("name one of them")
-        };
-        // Microphones are counted from 1 here.
-        let source = self.microphone.map_or(Ok(None), |n| n.checked_sub(1).map(Some).ok_or_else(wrong))?;
-        match (self.event, self.window, self.last_ms, self.span_ns, source) {
-            (Some(event), None, None, None, None) => Ok(Target::Event(event)),
-            (None, Some(window), None, None, None) => Ok(Target::Window(window)),
-            (None, None, Some(ms @ 1..=86_400_000), None, source) => Ok(Target::Last { source, ms }),
-            (None, None, None, Some((begin_ns, end_ns)), source) if begin_ns < end_ns => Ok(Target::Span { source, begin_ns, end_ns }),
-            _ => Err(wrong()),
-        }
-    }
+    Ok(body)
 }

@@ -13,8 +13,7 @@ use serde_json::json;
 use tokio::sync::broadcast;
 
 use crate::Result;
-use crate::daemon::{Glance, Sink};
-use crate::event::{Event, What};
+use crate::event::{Event, Glance, Sink, What};
 use crate::live::facts::Facts;
 use crate::live::picture::{BANDS, COLUMN_MS};
 use crate::units::Moment;

@@ -86,9 +86,8 @@ pub fn open_or_create(
         seed: u64::from_le_bytes(random_bytes()?),
         ..bounds
     };
-    let header = Header::new(creation.clone(), [0; 16]).map_err(|e| {
-        e.cure("give another value: on the command line (--replay-rows, --max-classes), or under [adapter] in --config")
-    })?;
+    let header = Header::new(creation.clone(), [0; 16])
+        .map_err(|e| e.cure("give another value: on the command line (--replay-rows, --max-classes), or under [adapter] in --config"))?;
     check_size(board, &header)?;
     let mib = size_mib(&header);
     log::info!("new adapter in {}: {mib:.1} MiB of disk, taken now and never more", folder.display());

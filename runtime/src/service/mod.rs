@@ -5,6 +5,7 @@ pub mod adapter;
 pub mod backbone;
 pub mod notify;
 mod settings;
+mod sinks;
 
 use std::net::SocketAddr;
 
@@ -46,13 +47,18 @@ impl Service {
         let embedders = microphones.iter().map(|_| backbone.open()).collect::<Result<Vec<_>>>()?;
         let budget = board.map_or_else(Budget::default, |b| b.learning);
         let learning = Learning::new(adapter, backbone.graph(&manifest)?, budget)?;
+        let speaking = sinks::Speaking::default();
+        let (named, history) = sinks::open(&config, &speaking)?;
+        sinks.extend(named);
         let watch = serve.as_ref().map(|_| Watch::new());
         sinks.extend(watch.iter().map(|w| Box::new(w.clone()) as Box<dyn Sink>));
         let about = About { backbone: facts(&manifest, &backbone), microphones: microphones.iter().map(|m| m.0.clone()).collect() };
         let sources = microphones.into_iter().map(|m| source(&config, &manifest, m)).collect::<Result<Vec<_>>>()?;
         let daemon = Daemon::start(&settings, sources, embedders, learning, sinks)?;
+        // Nobody else sets it.
+        _ = speaking.set(daemon.handle().clone());
         let server = match serve.zip(watch) {
-            Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about, None)?),
+            Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about, history)?),
             None => None,
         };
         Ok(Service { config, server, daemon })

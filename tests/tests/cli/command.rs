@@ -17,13 +17,8 @@ fn binary() -> &'static Path {
     BINARY.get_or_init(|| built("wheatear", &["-p", "wheatear-tools"]))
 }
 
-/// The device daemon, in the same way.
-fn daemon_binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("wheateard", &["-p", "wheatear", "--features", "wheateard"]))
-}
-
-fn built(name: &str, package: &[&str]) -> PathBuf {
+/// The program called `name` of this `package`.
+pub fn built(name: &str, package: &[&str]) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().find(|f| !f.ends_with("deps") && f.is_dir()).unwrap();
     let binary = profile.join(name);
@@ -64,12 +59,8 @@ pub fn wheatear() -> Command {
     clean(Command::new(binary()))
 }
 
-/// The daemon, in the same way.
-pub fn wheateard() -> Command {
-    clean(Command::new(daemon_binary()))
-}
-
-fn clean(mut command: Command) -> Command {
+/// A command without what the tester's own environment says.
+pub fn clean(mut command: Command) -> Command {
     for variable in ["WHEATEAR_ADAPTER", "WHEATEAR_BACKBONE", "WHEATEAR_BOARD", "WHEATEAR_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"]
     {
         command.env_remove(variable);

@@ -10,10 +10,11 @@ use wheatear::latent::{Quantiser, SpaceId};
 use wheatear::learn::ClassName;
 use wheatear::learner::{self, Answer, Judge, Served, judge};
 use wheatear::pipeline;
+use wheatear::service::adapter::tell_large;
 use wheatear::store::Access;
 use wheatear::{Error, ErrorKind, Result};
 
-use crate::board::{BoardArgs, budget_of, tell_large};
+use crate::board::{BoardArgs, budget_of};
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress};
 use crate::opened::{open, refusal, serving, unjudged};

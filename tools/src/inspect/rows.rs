@@ -9,11 +9,11 @@ use wheatear::store::record::RowMeta;
 use wheatear::store::{Adapter, Batch, RowFlags};
 use wheatear::{Error, ErrorKind, Result};
 
-use wheatear::learn::label_text::class_line;
 use crate::opened::reading;
 use crate::output::{print, print_facts};
 use crate::sounds::BACKGROUND_FOLDER;
 use crate::tally::names;
+use wheatear::learn::label_text::class_line;
 
 /// A held row. In CSV `is` and `not` are lists of classes, as `relabel --is` takes them.
 #[derive(Serialize)]

@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn who_only_builds_needs_no_sound_server() {
+    fn who_only_builds_needs_no_sound_server_and_no_broker() {
         let pins = Pins::load().unwrap();
         let needed = |tests: bool| pins.system.iter().filter(|p| !p.tests || tests).map(|p| p.name.as_str()).collect::<Vec<_>>();
-        assert!(needed(false).contains(&"libasound2-dev") && !needed(false).iter().any(|name| name.contains("pulse")));
-        assert!(needed(true).contains(&"pulseaudio"));
+        assert!(needed(false).contains(&"libasound2-dev") && !needed(false).iter().any(|n| n.contains("pulse") || n.contains("mosquitto")));
+        assert!(["pulseaudio", "mosquitto", "mosquitto-clients"].iter().all(|name| needed(true).contains(name)));
     }
 
     #[test]
