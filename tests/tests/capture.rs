@@ -141,7 +141,7 @@ fn what_is_played_arrives_whole_at_every_rate() {
     for rate_hz in [48_000u32, 16_000] {
         let out = room.folder.path().join(format!("{rate_hz}.wav"));
         let mut recording = room.record(&out, &["--seconds", "4", "--rate", &rate_hz.to_string()]);
-        recording.wait_for("hearing");
+        recording.wait_for("hears");
         room.play();
         let facts = recording.facts();
         let (rate, heard) = read_wav(&out);
@@ -160,12 +160,12 @@ fn recording_outlives_the_sound_server() {
     let mut room = Room::new();
     let out = room.folder.path().join("a.wav");
     let mut recording = room.record(&out, &["--seconds", "15"]);
-    recording.wait_for("hearing");
+    recording.wait_for("hears");
     room.play();
     room.server.kill();
     recording.wait_for("lost");
     room.server.restart().unwrap();
-    recording.wait_for("hearing");
+    recording.wait_for("hears");
     room.play();
     let facts = recording.facts();
     let (lost, opened) = (events(&facts, "lost"), events(&facts, "opened"));

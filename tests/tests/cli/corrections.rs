@@ -34,7 +34,7 @@ fn undo_takes_back_the_last_recordings_and_they_can_be_taught_again() {
     let said = run!("undo", copy.adapter()).ok().out;
     assert!(said.contains("took back the last recording: ") && said.contains("Violin") && said.contains(", durable"), "{said}");
     assert!(said.contains("what was relabelled in others stays so: wheatear relabel"), "{said}");
-    let help = run!("undo", "--help").ok().out;
+    let help = run!("undo", "--help").ok().out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("What relabel changed is no label of its own"), "{help}");
     assert_eq!(digest(&copy.adapter()), before);
 }

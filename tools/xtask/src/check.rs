@@ -51,6 +51,17 @@ pub fn test(args: &[String], offline: bool) -> Result<bool> {
     Ok(passed && !matches!(docs, Some(Err(_))))
 }
 
+/// The test of the page, in a browser that the set-up installs. Returns whether it passed.
+pub fn page(offline: bool) -> Result<bool> {
+    let places = setup::run(Goal::Page, offline)?;
+    // One at a time: each has a browser and a sound server of its own.
+    let mut tests = cargo(&places, &["test", "-p", "wheatear-tests", "--test", "page", "--", "--ignored", "--test-threads=1"])?;
+    eprintln!("$ {}", typed(&tests, &places.root));
+    let passed = tests.stdin(Stdio::null()).status().context("cannot start cargo")?.success();
+    println!("pictures: {}", places.show(&places.root.join("target/page")));
+    Ok(passed)
+}
+
 /// The long proofs: every crash, the whole 12-run lab from audio on every set, and the properties with many more cases.
 pub fn prove(cases: u32, offline: bool) -> Result<()> {
     let places = setup::run(Goal::All, offline)?;

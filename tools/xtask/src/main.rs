@@ -53,6 +53,12 @@ enum Task {
         #[arg(long)]
         offline: bool,
     },
+    /// Drive the page of the daemon in a real browser, on live sound; pictures of it go to target/page
+    Page {
+        /// Fetch nothing: use what is cached
+        #[arg(long)]
+        offline: bool,
+    },
     /// Set up, then run the tests; with arguments, run the runner (nextest if installed, else cargo test) with these
     Test {
         /// Fetch nothing: use what is cached
@@ -118,6 +124,7 @@ fn main() -> ExitCode {
         }),
         Task::Demo { offline } => demo::run(offline).map(|()| true),
         Task::Live { offline } => live::run(offline).map(|()| true),
+        Task::Page { offline } => check::page(offline),
         Task::Test { offline, args } => check::test(&args, offline),
         Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),

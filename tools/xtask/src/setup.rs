@@ -21,6 +21,8 @@ pub enum Goal {
     Demo,
     /// What the tests need: every backbone and sound.
     Test,
+    /// That, and a browser for the test of the page.
+    Page,
     /// Everything.
     All,
 }
@@ -73,7 +75,9 @@ struct Setup {
 impl Setup {
     /// The system's packages. They are looked for each time: the machine may be another one than that of the assets.
     fn system(&mut self, goal: Goal) -> Result<()> {
-        let needed = self.pins.system.iter().filter(|p| !p.tests || matches!(goal, Goal::Test | Goal::All));
+        let is_tested = matches!(goal, Goal::Test | Goal::Page | Goal::All);
+        let is_seen = matches!(goal, Goal::Page | Goal::All);
+        let needed = self.pins.system.iter().filter(|p| (!p.tests || is_tested) && (!p.page || is_seen));
         let missing: Vec<_> = needed.filter(|p| !is_installed(p)).collect();
         self.steps.mend("programs of the system", !missing.is_empty(), |progress| {
             for package in &missing {

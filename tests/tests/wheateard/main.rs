@@ -2,155 +2,17 @@
 //! reads its configuration again, commits when it is told to stop, and is well after a kill.
 
 #[allow(dead_code, unused_imports, unused_macros)] // The other half is for the tests of the command line.
-#[path = "cli/command.rs"]
+#[path = "../cli/command.rs"]
 mod command;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+#[allow(dead_code)] // The other half is for the test of the page.
+mod place;
 
-use command::{Ran, built, clean, root, wheatear};
-use rustix::process::{Pid, Signal, kill_process};
+use command::{Ran, root, wheatear};
+use place::{Place, Running, request, wait_for, wheateard};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use wheatear_tests::live;
-use wheatear_tests::sound_server::SoundServer;
-
-const LONG: Duration = Duration::from_secs(60);
-
-fn wheateard() -> Command {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    clean(Command::new(BINARY.get_or_init(|| built("wheateard", &["-p", "wheatear", "--features", "wheateard"]))))
-}
-
-/// A microphone, and a folder with the daemon's configuration.
-struct Place {
-    folder: tempfile::TempDir,
-    server: SoundServer,
-}
-
-/// A daemon that runs.
-struct Running {
-    child: Child,
-    manager: UnixDatagram,
-}
-
-impl Place {
-    fn new(config: &str) -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        std::fs::create_dir(&home).unwrap();
-        let server = SoundServer::start(&home).unwrap_or_else(|e| panic!("{e}"));
-        let place = Place { folder, server };
-        place.configure(config);
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn configure(&self, more: &str) {
-        let backbone = root().join("target/assets/models/aisfx");
-        let text = format!("[backbone]\nfolder = {backbone:?}\n[adapter]\nfolder = \"adapter\"\n{more}");
-        std::fs::write(self.path("wheatear.toml"), text).unwrap();
-    }
-
-    fn start(&self) -> Running {
-        let socket = self.path("notify");
-        // Of a daemon before.
-        _ = std::fs::remove_file(&socket);
-        let manager = UnixDatagram::bind(&socket).unwrap();
-        manager.set_read_timeout(Some(LONG)).unwrap();
-        let mut command = wheateard();
-        command.arg("--config").arg(self.path("wheatear.toml")).args(["--set", "serve.address=127.0.0.1:0"]);
-        command.envs(self.server.environment()).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "2000000");
-        let log = std::fs::File::create(self.path("log")).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Running { child, manager }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap()
-    }
-
-    /// Plays a note, and waits until all of it must have been heard.
-    fn play(&self, note: &Path) {
-        assert!(self.server.play(note).unwrap().wait().unwrap().success());
-        std::thread::sleep(Duration::from_millis(1500));
-    }
-}
-
-impl Running {
-    /// What the service manager is told, up to a message with this in it.
-    fn told(&self, what: &str) -> String {
-        let until = Instant::now() + LONG;
-        while Instant::now() < until {
-            let mut bytes = [0; 4096];
-            let n = self.manager.recv(&mut bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
-            let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
-            if text.lines().any(|l| l.starts_with(what)) {
-                return text;
-            }
-        }
-        panic!("the service manager was not told {what}");
-    }
-
-    fn address(ready: &str) -> String {
-        ready.lines().find_map(|l| l.strip_prefix("STATUS=listening, served at ")).unwrap_or_else(|| panic!("{ready}")).to_owned()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn ends(mut self) -> i32 {
-        let until = Instant::now() + LONG;
-        loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => return status.code().unwrap_or(-1),
-                None => assert!(Instant::now() < until, "the daemon does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // One that has ended needs no ending.
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-        .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
-/// Asks until it `is` so.
-fn wait_for(address: &str, path: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + LONG;
-    loop {
-        let (_, answer) = request(address, "GET", path, "");
-        if is(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < until, "{what}: {answer}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[test]
 fn it_says_when_it_is_ready_learns_over_http_reads_its_configuration_again_and_commits_when_it_is_stopped() {
