@@ -23,6 +23,8 @@ const READY: &str = "ready";
 pub struct Broker {
     folder: PathBuf,
     port: u16,
+    /// Further settings.
+    more: String,
     child: Option<Child>,
 }
 
@@ -62,7 +64,15 @@ impl Broker {
     /// # Errors
     /// `Missing` when mosquitto is not installed; `Limit` when it is not ready in time.
     pub fn start(folder: &Path, port: u16) -> Result<Broker> {
-        let mut broker = Broker { folder: folder.into(), port, child: None };
+        Broker::with(folder, port, "")
+    }
+
+    /// The same, with further settings of mosquitto.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    pub fn with(folder: &Path, port: u16, more: &str) -> Result<Broker> {
+        let mut broker = Broker { folder: folder.into(), port, more: more.into(), child: None };
         broker.know("", "")?;
         broker.restart()?;
         Ok(broker)
@@ -85,11 +95,21 @@ impl Broker {
             let hashed = program("mosquitto_passwd").arg("-b").arg(&file).args([user, password]).output();
             hashed.map_err(|e| not_installed("mosquitto_passwd", e))?;
         }
-        if let Some(child) = &self.child {
-            let told = Command::new("kill").args(["-HUP", &child.id().to_string()]).status();
-            told.map_err(|e| Error::io("signal", "mosquitto", e))?;
-        }
-        Ok(())
+        self.signal("-HUP")
+    }
+
+    /// From now on it does nothing, and says nothing, until it is killed.
+    ///
+    /// # Errors
+    /// `Storage` when the system cannot.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        told.map(drop).map_err(|e| Error::io("signal", "mosquitto", e))
     }
 
     /// Ends it without any farewell, as a crash does.
@@ -110,7 +130,12 @@ impl Broker {
         let (settings, said) = (self.folder.join("mosquitto.conf"), self.folder.join("mosquitto.log"));
         let passwords = self.folder.join("passwords");
         // `user root` keeps root's folders readable, where root runs the tests; others stay who they are.
-        let text = format!("listener {} 127.0.0.1\nallow_anonymous true\npassword_file {}\nuser root\n", self.port, passwords.display());
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npassword_file {}\nuser root\n{}",
+            self.port,
+            passwords.display(),
+            self.more
+        );
         fs::write(&settings, text).map_err(|e| Error::io("write", &settings, e))?;
         let log = File::create(&said).map_err(|e| Error::io("create", &said, e))?;
         let child = program("mosquitto").arg("-c").arg(&settings).stderr(log).spawn().map_err(|e| not_installed("mosquitto", e))?;

@@ -59,7 +59,7 @@ fn json(message: &Message) -> Value {
     serde_json::from_str(&message.text).unwrap_or_else(|e| panic!("{message:?}: {e}"))
 }
 
-fn until(what: &str, is: impl Fn() -> bool) {
+fn until(what: &str, mut is: impl FnMut() -> bool) {
     let late = Instant::now() + LONG;
     while !is() {
         assert!(Instant::now() < late, "not within {} s: {what}", LONG.as_secs());
@@ -218,9 +218,13 @@ fn events_wait_for_a_broker_that_was_killed_and_for_being_let_in() {
     let counts = device.counts();
     device.take(&heard(1, "wren")).unwrap();
     until("the first event", || counts.sent() == 1);
+    // Some are on their way when it is killed, as far as they have been sent by then.
+    broker.freeze().unwrap();
+    (2..=20).for_each(|id| device.take(&heard(id, "wren")).unwrap());
+    std::thread::sleep(Duration::from_millis(200));
     broker.kill();
     until("a lost connection", || !counts.is_connected());
-    (2..=40).for_each(|id| device.take(&heard(id, "wren")).unwrap());
+    (21..=40).for_each(|id| device.take(&heard(id, "wren")).unwrap());
     // The broker is back, but knows nobody; who listens is there before the device is let in.
     broker.know("", "").unwrap();
     broker.restart().unwrap();
@@ -264,9 +268,57 @@ fn without_a_broker_the_newest_events_wait_and_an_end_is_not_held_up() {
 }
 
 #[test]
+fn an_end_is_not_held_up_by_a_broker_that_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let (device, _asked) = device(&settings(silent.local_addr().unwrap().port()));
+    let mut arrived = None;
+    until("a device", || {
+        arrived = silent.accept().ok();
+        arrived.is_some()
+    });
+    let begin = Instant::now();
+    drop(device);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn over_tls_a_device_trusts_whom_it_was_told_to_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |line: &str| {
+        let output = Command::new("openssl").args(line.split_whitespace()).current_dir(folder.path()).output();
+        let output = output.unwrap_or_else(|e| panic!("openssl makes the certificates, install the package openssl: {e}"));
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    for authority in ["ours", "other"] {
+        openssl(&format!("req -x509 -newkey rsa:2048 -nodes -keyout {authority}.key -out {authority}.pem -days 2 -subj /CN={authority}"));
+    }
+    std::fs::write(folder.path().join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    openssl("req -newkey rsa:2048 -nodes -keyout broker.key -out broker.csr -subj /CN=broker");
+    openssl("x509 -req -in broker.csr -CA ours.pem -CAkey ours.key -CAcreateserial -out broker.pem -days 2 -extfile names");
+    let (port, at) = (free_port().unwrap(), |name: &str| folder.path().join(name));
+    let more = format!("listener {port} 127.0.0.1\ncertfile {}\nkeyfile {}\n", at("broker.pem").display(), at("broker.key").display());
+    let broker = Broker::with(folder.path(), free_port().unwrap(), &more).unwrap_or_else(|e| panic!("{e}"));
+    let secure = |authority: &str| Settings {
+        ca_file: Some(at(authority)),
+        retry_ms: 50,
+        ..Settings::new(&format!("mqtts://localhost:{port}"), "box")
+    };
+    let (misled, _) = device(&secure("other.pem"));
+    until("a refusal", || std::fs::read_to_string(at("mosquitto.log")).unwrap().contains("unknown ca"));
+    assert!(!misled.counts().is_connected());
+    drop(misled);
+    let mut listener = broker.listen().unwrap();
+    let (mut device, _asked) = device(&secure("ours.pem"));
+    device.take(&heard(1, "wren")).unwrap();
+    assert_eq!(json(&listener.under("wheatear/box/event/heard").unwrap())["id"], 1);
+}
+
+#[test]
 fn whatever_a_broker_sends_the_device_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let mad = TcpListener::bind("127.0.0.1:0").unwrap();
+    mad.set_nonblocking(true).unwrap();
     let port = mad.local_addr().unwrap().port();
     let (mut device, _asked) = device(&settings(port));
     device.take(&heard(1, "wren")).unwrap();
@@ -284,7 +336,14 @@ fn whatever_a_broker_sends_the_device_comes_back() {
         &[0x30, 7, 0, 0, 3, 0x23, 0, 7, b'x'],
     ];
     for (n, bytes) in malformed.iter().enumerate() {
-        let (mut connection, _) = mad.accept().unwrap();
+        let mut arrived = None;
+        until("a device that comes back", || {
+            arrived = mad.accept().ok();
+            arrived.is_some()
+        });
+        let (mut connection, _) = arrived.unwrap();
+        connection.set_nonblocking(false).unwrap();
+        connection.set_read_timeout(Some(LONG)).unwrap();
         let mut hello = [0; 512];
         assert!(connection.read(&mut hello).unwrap() > 10, "it says who it is");
         // It may hang up in the middle.

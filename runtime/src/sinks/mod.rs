@@ -1,4 +1,4 @@
-//! Where events go: files that other programs open ([`file`]), a database that can be paged through (`sqlite`), an MQTT broker, by which
+//! Where events go: files that other programs open ([`EventFile`]), a database that can be paged through (`sqlite`), an MQTT broker, by which
 //! labels come back (`mqtt`). Each is a [`crate::event::Sink`].
 //!
 //! Whoever tells events waits for its sinks, so what may take long stands [`Behind`] a bounded queue; the broker has one of its own. What

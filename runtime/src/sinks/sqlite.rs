@@ -351,10 +351,12 @@ fn next_number(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn failed(doing: &str, path: &Path, e: rusqlite::Error) -> Error {
+    let damaged =
+        (ErrorKind::Corrupt, "when it is written next it is set aside and begun anew; sqlite3 NAME .recover may read what it held");
     let (kind, cure) = match e.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            (ErrorKind::Corrupt, "when it is written next it is set aside and begun anew; sqlite3 NAME .recover may read what it held")
-        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged,
+        // Statements are fixed: one that means nothing to it finds other columns than its schema's number promises.
+        _ if e.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_ERROR) => damaged,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (ErrorKind::Busy, "end the other program that writes it"),
         Some(ErrorCode::DiskFull) => (ErrorKind::Storage, "free some space"),
         Some(ErrorCode::CannotOpen) => (ErrorKind::Storage, "check the path, and that this user may write its folder"),

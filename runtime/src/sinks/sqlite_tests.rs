@@ -134,6 +134,17 @@ fn a_database_that_is_damaged_while_it_is_written_is_set_aside_and_the_event_is_
 }
 
 #[test]
+fn a_database_without_the_columns_that_its_schema_promises_is_set_aside_too() {
+    let (folder, path) = folder();
+    drop(Database::open(&path, 1000).unwrap());
+    Connection::open(&path).unwrap().execute_batch("ALTER TABLE events RENAME COLUMN source TO sourde").unwrap();
+    let mut database = Database::open(&path, 1000).unwrap();
+    database.take(&heard(1, "mic", "wren")).unwrap();
+    assert_eq!(numbers(&History::new(&path).page(None, 9, None, None).unwrap()), [1]);
+    assert!(folder.path().join("events.db.damaged").exists());
+}
+
+#[test]
 fn newer_schemas_and_other_programs_are_refused_and_left_as_they_are() {
     let (_folder, path) = folder();
     drop(Database::open(&path, 1000).unwrap());
