@@ -43,8 +43,11 @@ impl Browser {
         let session = session["value"]["sessionId"].as_str().unwrap().to_owned();
         let browser = Browser { driver, address, session };
         // The narrowest window of a desktop is wider than a phone.
-        browser.command("goog/cdp/execute", &json!({"cmd": "Emulation.setDeviceMetricsOverride",
-            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}}));
+        browser.command(
+            "goog/cdp/execute",
+            &json!({"cmd": "Emulation.setDeviceMetricsOverride",
+            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}}),
+        );
         browser
     }
 
@@ -114,7 +117,8 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Chromium ends with its session; who has gone needs no ending.
-        _ = std::net::TcpStream::connect(&self.address).map(|_| request(&self.address, "DELETE", &format!("/session/{}", self.session), ""));
+        _ = std::net::TcpStream::connect(&self.address)
+            .map(|_| request(&self.address, "DELETE", &format!("/session/{}", self.session), ""));
         _ = self.driver.kill();
         _ = self.driver.wait();
     }
@@ -206,7 +210,8 @@ fn a_page_of_another_site_teaches_nothing_and_reads_nothing() {
             use std::io::{Read, Write};
             let mut stream = stream;
             _ = stream.read(&mut [0; 4096]);
-            _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<p>other site");
+            _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<p>other site");
         }
     });
     let browser = Browser::start(800, 600);

@@ -38,6 +38,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// The file, where one is named.
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The configuration, all defaults when no file is named.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod classify;
 mod clock;
 mod compact;
 mod devices;
+mod doctor;
 mod dump;
 mod embed;
 mod export;
@@ -67,6 +68,7 @@ enum Command {
     Repair(repair::Args),
     Rebase(Box<rebase::Args>),
     Devices(devices::Args),
+    Doctor(doctor::Args),
     Record(record::Args),
     Lab(lab::Args),
     /// Print a completion script for a shell
@@ -98,6 +100,7 @@ fn main() -> std::process::ExitCode {
         Command::Repair(args) => repair::run(&args),
         Command::Rebase(args) => rebase::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions { shell } => {

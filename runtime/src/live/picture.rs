@@ -151,7 +151,8 @@ mod tests {
             // 0.1 is -20 dB; between two bins the window loses at most 1.4 dB.
             let db = f32::from(c.bands[loudest]) / 255.0 * 100.0 - 100.0;
             assert!((-21.8..=-19.6).contains(&db), "{rate_hz} Hz: {db} dB");
-            assert!((c.peak - 0.1).abs() < 0.002 && (c.rms - 0.0707).abs() < 0.001, "{rate_hz} Hz: {c:?}");
+            // Samples may miss the top of a wave.
+            assert!((0.094..=0.1001).contains(&c.peak) && (c.rms - 0.0707).abs() < 0.001, "{rate_hz} Hz: {c:?}");
             assert!(c.bands[60] < c.bands[loudest] - 100, "{rate_hz} Hz: {:?}", c.bands);
         }
     }

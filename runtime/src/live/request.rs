@@ -8,7 +8,7 @@
 //! undo    {"labels": 1, "by": "anna"}
 //! ```
 //!
-//! Labels are text as [`label_text`] reads it. `by` may be left out.
+//! Labels are text as [`label_text`] reads it. `by` may be left out, and `labels` of an undo, which is 1 then.
 
 use serde::{Deserialize, Serialize};
 
@@ -148,9 +148,14 @@ impl RawTarget {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawUndo {
+    #[serde(default = "one")]
     labels: usize,
     #[serde(default)]
     by: String,
+}
+
+fn one() -> usize {
+    1
 }
 
 fn read<T: for<'a> Deserialize<'a>>(json: &[u8], expected: &str) -> Result<T> {
@@ -201,6 +206,7 @@ mod tests {
             assert_eq!(Request::label(json.as_bytes()).unwrap(), request, "{json}");
         }
         assert_eq!(Request::undo(br#"{"labels": 2}"#).unwrap(), Request::Undo { labels: 2, by: String::new() });
+        assert_eq!(Request::undo(br#"{"by": "anna"}"#).unwrap(), Request::Undo { labels: 1, by: "anna".into() });
     }
 
     #[test]
@@ -229,9 +235,12 @@ mod tests {
             let error = Request::label(json.as_bytes()).unwrap_err();
             assert!(error.kind() == ErrorKind::Input && error.to_string().contains(part), "{json}: {error}");
         }
-        for (json, part) in
-            [(r#"{"labels": 0}"#, "at once"), (r#"{"labels": 257}"#, "at once"), ("{}", "missing field"), ("\u{ff}", "cannot be read")]
-        {
+        for (json, part) in [
+            (r#"{"labels": 0}"#, "at once"),
+            (r#"{"labels": 257}"#, "at once"),
+            ("[1, 2, 3]", "cannot be read"),
+            ("\u{ff}", "cannot be read"),
+        ] {
             let error = Request::undo(json.as_bytes()).unwrap_err();
             assert!(error.kind() == ErrorKind::Input && error.to_string().contains(part), "{json}: {error}");
         }

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn who_only_builds_needs_no_sound_server_and_no_broker() {
         let pins = Pins::load().unwrap();
-        let needed = |tests: bool| pins.system.iter().filter(|p| !p.page && (!p.tests || tests)).map(|p| p.name.as_str()).collect::<Vec<_>>();
+        let needed =
+            |tests: bool| pins.system.iter().filter(|p| !p.page && (!p.tests || tests)).map(|p| p.name.as_str()).collect::<Vec<_>>();
         assert!(needed(false).contains(&"libasound2-dev") && !needed(false).iter().any(|n| n.contains("pulse") || n.contains("mosquitto")));
         assert!(["pulseaudio", "mosquitto", "mosquitto-clients"].iter().all(|name| needed(true).contains(name)));
     }

@@ -125,8 +125,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_offline_is_named_with_its_reason() {
-        let package =
-            SystemPackage { name: "thing".into(), why: "it does things".into(), probe: vec!["no-such-program-here".into()], tests: false, page: false };
+        let package = SystemPackage {
+            name: "thing".into(),
+            why: "it does things".into(),
+            probe: vec!["no-such-program-here".into()],
+            tests: false,
+            page: false,
+        };
         let e = ensure_system(&package, true).unwrap_err().to_string();
         assert!(e.starts_with("thing is missing (it does things)"), "{e}");
         ensure_system(&SystemPackage { probe: vec!["true".into()], ..package }, true).unwrap();

@@ -22,23 +22,8 @@
 //! [`Mqtt::take`] says, and the log once the broker is back. Events are not written to disk here. It is tried again after 1 s, 2 s, and so on
 //! up to a minute. At the end what waits may take [`FAREWELL`].
 //!
-//! Who asks and the daemon are brought together by a closure, since a daemon is started with its sinks: give it a cell that is filled with
-//! the daemon's handle afterwards.
-//!
-//! ```
-//! # use std::sync::{Arc, OnceLock};
-//! # use wheatear::live::request::{Answered, Request};
-//! # use wheatear::{Error, ErrorKind, Result};
-//! # struct Handle;
-//! # impl Handle { fn ask(&self, _: Request) -> Result<Answered> { todo!() } }
-//! let handle = Arc::new(OnceLock::<Handle>::new());
-//! let asked = handle.clone();
-//! let ask = move |request: Request| match asked.get() {
-//!     Some(handle) => handle.ask(request),
-//!     None => Err(Error::new(ErrorKind::Busy, "the daemon is not started yet").cure("try again in a moment")),
-//! };
-//! # drop(ask);
-//! ```
+//! Who asks and the daemon are brought together by a closure, since a daemon is started with its sinks: a cell is filled with the daemon's
+//! handle afterwards, as `service` does.
 
 mod asking;
 mod connection;

@@ -1,0 +1,347 @@
+//! `wheatear doctor`: whether what a device needs is there and well: configuration, backbone, adapter, microphones, disk, clock, memory,
+//! temperature, and the daemon if one should run. Reads only, also while a daemon runs.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use wheatear::audio::capture::devices;
+use wheatear::backbone::Backbone;
+use wheatear::backbone::manifest::Manifest;
+use wheatear::backbone::session::{OrtBackbone, SessionOptions};
+use wheatear::board::Board;
+use wheatear::config::{Config, Override};
+use wheatear::latent::SpaceId;
+use wheatear::service::adapter::{adapter_folder, size_mib};
+use wheatear::service::backbone::hinted;
+use wheatear::store::{Access, Adapter, Recovery};
+use wheatear::{Error, ErrorKind, Result, clock};
+
+use crate::board::BoardArgs;
+use crate::embed::{BackboneArgs, ConfigArgs};
+use crate::output::{counted, print_facts};
+
+/// Look whether what a device needs is there and well; the exit code is that of the first thing that is not
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    backbone: BackboneArgs,
+    #[command(flatten)]
+    board: BoardArgs,
+    /// Adapter
+    #[arg(long, value_name = "FOLDER", env = "WHEATEAR_ADAPTER")]
+    adapter: Option<std::path::PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Windows whose time is measured.
+const WINDOWS: usize = 5;
+/// Less free space than this is told.
+const FREE_MIN_MIB: f64 = 64.0;
+/// Hotter boards slow down.
+const HOT_C: f64 = 80.0;
+/// A clock before this was never set: 2024 began.
+const CLOCK_MIN_MS: i64 = 1_704_067_200_000;
+/// How long a daemon may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Well,
+    Warning,
+    Error,
+}
+
+/// What was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    text: String,
+    /// Exit code of what is wrong.
+    #[serde(skip)]
+    code: Option<ErrorKind>,
+}
+
+impl Finding {
+    fn well(what: &'static str, text: impl Into<String>) -> Finding {
+        Finding { what, state: State::Well, text: text.into(), code: None }
+    }
+
+    fn warning(what: &'static str, text: impl Into<String>) -> Finding {
+        Finding { state: State::Warning, ..Finding::well(what, text) }
+    }
+
+    fn of(what: &'static str, found: Result<Finding>) -> Finding {
+        found.unwrap_or_else(|e| Finding { what, state: State::Error, text: e.to_string(), code: Some(e.kind()) })
+    }
+}
+
+/// Runs `wheatear doctor`.
+///
+/// # Errors
+/// That of the first thing that is wrong.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = configured(args);
+    let mut all = vec![Finding::of("configuration", config.as_ref().map(|_| Finding::well("configuration", "can be used")).map_err(again))];
+    let config = config.unwrap_or_default();
+    all.push(Finding::of("backbone", backbone(&config)));
+    all.push(Finding::of("adapter", adapter(&config)));
+    all.push(Finding::of("microphones", microphones(&config)));
+    all.extend([disk(&config), time(), memory(&config), heat()]);
+    if let Some(address) = config.serve.address {
+        all.push(daemon(address, config.serve.certificate.is_some()));
+    }
+    print_facts(args.json, &all, |all| all.iter().map(line).collect())?;
+    match all.iter().find_map(|f| f.code) {
+        None => Ok(()),
+        Some(kind) => {
+            let wrong = all.iter().filter(|f| f.state == State::Error).count() as u64;
+            Err(Error::new(kind, format!("{} that a device needs", counted(wrong, "thing"))).found("not well").cure("see above").into())
+        }
+    }
+}
+
+/// The same error once more, for another reader.
+fn again(e: &Error) -> Error {
+    Error::new(e.kind(), e.to_string())
+}
+
+fn line(f: &Finding) -> String {
+    let mark = match f.state {
+        State::Well => "well   ",
+        State::Warning => "warning",
+        State::Error => "ERROR  ",
+    };
+    format!("{mark}  {:<13}  {}\n", f.what, f.text)
+}
+
+/// As the daemon would read it: the environment before the file, the command line before both.
+fn configured(args: &Args) -> Result<Config> {
+    let mut config = Config::load_with(args.config.path(), &Override::from_environment(std::env::vars()))?;
+    args.backbone.set(&mut config);
+    args.board.set(&mut config);
+    config.adapter.folder = args.adapter.clone().or(config.adapter.folder.take());
+    config.validate()?;
+    Ok(config)
+}
+
+fn backbone(config: &Config) -> Result<Finding> {
+    let adapter = config.adapter.folder.as_deref();
+    let folder = config.backbone.folder.clone().or_else(|| hinted(adapter?));
+    let folder =
+        folder.ok_or_else(|| Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder"))?;
+    let (manifest, text) = Manifest::load(&folder)?;
+    drop(text);
+    let options = SessionOptions { library: config.backbone.onnxruntime.clone(), ..SessionOptions::default() };
+    let mut session = OrtBackbone::load(&manifest, &folder, config.backbone.variant.as_deref(), &options)?;
+    let (input, mut embedding) = (vec![0.0; session.input_len()], vec![0.0; session.dim()]);
+    let mut took = Vec::new();
+    for _ in 0..WINDOWS {
+        let begun = Instant::now();
+        session.embed(&input, &mut embedding)?;
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    let (median, hop_ms) = (took[WINDOWS / 2], f64::from(manifest.audio.hop_samples) / f64::from(manifest.audio.rate_hz) * 1e3);
+    let text = format!(
+        "{}: {median:.1} ms a window of {hop_ms:.0} ms, on {}; {}",
+        manifest.name,
+        session.providers().join(", "),
+        session.library().display()
+    );
+    Ok(if median > hop_ms {
+        Finding::warning("backbone", format!("{text}: slower than the sound"))
+    } else {
+        Finding::well("backbone", text)
+    })
+}
+
+fn adapter(config: &Config) -> Result<Finding> {
+    let folder = adapter_folder(config)?;
+    if !folder.exists() {
+        return Ok(Finding::well("adapter", format!("{}: not there yet; it is made by the first start", folder.display())));
+    }
+    let adapter = Adapter::open(&folder, Access::Read)?;
+    if let Some(backbone) = config.backbone.folder.clone().or_else(|| hinted(&folder)) {
+        let (manifest, _) = Manifest::load(&backbone)?;
+        adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
+    }
+    let classes = adapter.tally().keys().flatten().count() as u64;
+    let text =
+        format!("{}: generation {}, {}", folder.display(), adapter.generation(), counted(classes, "class").replace("classs", "classes"));
+    let board = config.board.as_deref().map(Board::load).transpose()?;
+    if adapter.damaged_chunks() > 0 {
+        let damaged = counted(adapter.damaged_chunks(), "chunk");
+        return Ok(Finding::warning("adapter", format!("{text}; {damaged} damaged: wheatear verify, wheatear repair")));
+    }
+    if adapter.recovery() != Recovery::Clean {
+        return Ok(Finding::warning("adapter", format!("{text}; {}", adapter.recovery())));
+    }
+    if let Some(board) = board.filter(|b| size_mib(adapter.header()) > f64::from(b.adapter_mib)) {
+        let size = size_mib(adapter.header());
+        return Ok(Finding::warning("adapter", format!("{text}; it takes {size:.1} MiB, the board gives it {}", board.adapter_mib)));
+    }
+    Ok(Finding::well("adapter", text))
+}
+
+fn microphones(config: &Config) -> Result<Finding> {
+    let named = &config.listen.microphones;
+    let wanted: Vec<Option<&str>> = if named.is_empty() { vec![None] } else { named.iter().map(|m| Some(m.as_str())).collect() };
+    let found = wanted.into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
+    if let Some(refused) = found.iter().find_map(|input| input.refused.as_ref().map(|why| format!("{}: {why}", input.name))) {
+        return Err(Error::new(ErrorKind::Missing, "a microphone gives no sound").found(refused).cure("look who else has it open"));
+    }
+    Ok(Finding::well("microphones", found.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ")))
+}
+
+/// Free space where the adapter and the events are.
+fn disk(config: &Config) -> Finding {
+    let events = &config.events;
+    let paths = [&config.adapter.folder, &events.jsonl, &events.csv, &events.raven, &events.audacity, &events.sqlite];
+    let mut texts = Vec::new();
+    let mut state = State::Well;
+    for path in paths.into_iter().flatten() {
+        // The nearest folder that is there.
+        let Some(folder) = path.ancestors().find(|p| p.exists()).map(|p| if p == Path::new("") { Path::new(".") } else { p }) else {
+            continue;
+        };
+        let folder = if folder.is_dir() { folder } else { folder.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new(".")) };
+        let text = match rustix::fs::statvfs(folder) {
+            Ok(stat) => {
+                let free = stat.f_bavail as f64 * stat.f_frsize as f64 / f64::from(1 << 20);
+                if free < FREE_MIN_MIB {
+                    state = State::Warning;
+                }
+                format!("{free:.0} MiB free in {}", folder.display())
+            }
+            Err(e) => {
+                state = State::Warning;
+                format!("{}: {e}", folder.display())
+            }
+        };
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    Finding { state, ..Finding::well("disk", if texts.is_empty() { "nothing is written".to_owned() } else { texts.join("; ") }) }
+}
+
+fn time() -> Finding {
+    match clock::now().wall_ms.filter(|ms| *ms >= CLOCK_MIN_MS) {
+        Some(ms) => match jiff::Timestamp::from_millisecond(ms) {
+            Ok(now) => Finding::well("clock", format!("{now:.0}")),
+            Err(e) => Finding::warning("clock", e.to_string()),
+        },
+        None => {
+            Finding::warning("clock", "it was never set: events have times since boot alone; set it, or fit a clock that keeps time (RTC)")
+        }
+    }
+}
+
+/// Memory that is free, and what learning may take.
+fn memory(config: &Config) -> Finding {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free = info.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    let learning = config.board.as_deref().and_then(|b| Board::load(b).ok()).map_or_else(Default::default, |b| b.learning);
+    let wanted = u64::from(learning.memory_mib);
+    match free.map(|kib| kib >> 10) {
+        None => Finding::warning("memory", "the system does not tell"),
+        Some(free) if free < wanted => Finding::warning(
+            "memory",
+            format!("{free} MiB free, learning may take {wanted}: lower memory_mib in the board's file, or end other programs"),
+        ),
+        Some(free) => Finding::well("memory", format!("{free} MiB free, learning may take {wanted}")),
+    }
+}
+
+/// Temperature, and whether the processor is slowed down.
+fn heat() -> Finding {
+    let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|t| t.trim().parse::<f64>().ok());
+    let policy = "/sys/devices/system/cpu/cpufreq/policy0";
+    let (allowed, most) = (read(&format!("{policy}/scaling_max_freq")), read(&format!("{policy}/cpuinfo_max_freq")));
+    let slowed = allowed.zip(most).filter(|(allowed, most)| allowed < most);
+    let temperature = clock::temperature_c();
+    let text = temperature.map_or("the board tells no temperature".to_owned(), |c| format!("{c:.0} °C"));
+    match (temperature, slowed) {
+        (_, Some((allowed, most))) => {
+            Finding::warning("heat", format!("{text}; the processor may run at {:.0} of {:.0} MHz", allowed / 1e3, most / 1e3))
+        }
+        (Some(c), _) if c >= HOT_C => Finding::warning("heat", format!("{text}: it will slow down; give it air or shade")),
+        _ => Finding::well("heat", text),
+    }
+}
+
+/// The daemon that should be served at `address`.
+fn daemon(address: SocketAddr, is_tls: bool) -> Finding {
+    let refused = |e: &dyn std::fmt::Display| Finding::warning("daemon", format!("nobody answers at {address}: {e}"));
+    if is_tls {
+        return match TcpStream::connect_timeout(&local(address), ANSWER) {
+            Ok(_) => Finding::well("daemon", format!("somebody answers at {address}")),
+            Err(e) => refused(&e),
+        };
+    }
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&local(address), ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(4096).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200") => Finding::well("daemon", format!("hears, at {address}")),
+        Ok(answer) => Finding::warning("daemon", format!("at {address}: {}", answer.rsplit("\r\n").next().unwrap_or_default().trim())),
+        Err(e) => refused(&e),
+    }
+}
+
+/// Every address of this machine is reached by loopback.
+fn local(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_run_is_told_and_one_that_is_deaf_too() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = free.accept().unwrap();
+            // The request is short, and comes at once.
+            _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\ndeaf\n").unwrap();
+        });
+        let deaf = daemon(address, false);
+        assert!(deaf.state == State::Warning && deaf.text.contains("deaf"), "{deaf:?}");
+        serving.join().unwrap();
+        let gone = daemon(address, false);
+        assert!(gone.state == State::Warning && gone.text.contains("nobody answers"), "{gone:?}");
+    }
+
+    #[test]
+    fn the_nearest_folder_says_how_much_room_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        assert_eq!(disk(&config).text, "nothing is written");
+        config.adapter.folder = Some(dir.path().join("not/there/yet"));
+        let found = disk(&config);
+        assert!(found.text.contains("MiB free in") && found.text.ends_with(&dir.path().display().to_string()), "{found:?}");
+    }
+}
