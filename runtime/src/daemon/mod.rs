@@ -31,6 +31,7 @@ use crate::learner::{Answer, Judge};
 use crate::live::ask::Question;
 use crate::live::learning::Learning;
 use crate::live::recent::Place;
+use crate::live::request::Request;
 use crate::live::smooth::Rule;
 use crate::pipeline::Embedder;
 use crate::{Error, ErrorKind, Result};
@@ -211,6 +212,17 @@ impl Handle {
     /// As [`Learning::undo`]; `Busy` as for labels.
     pub fn undo(&self, labels: usize, by: &str) -> Result<Answered> {
         self.ask(|reply| Command::Undo { labels, by: by.into(), reply })?
+    }
+
+    /// Does what is asked, as [`Handle::label`] and [`Handle::undo`].
+    ///
+    /// # Errors
+    /// As those.
+    pub fn request(&self, request: Request) -> Result<Answered> {
+        match request {
+            Request::Label { target, labels, by } => self.label(target, labels, &by),
+            Request::Undo { labels, by } => self.undo(labels, &by),
+        }
     }
 
     /// What a person was asked and has not answered yet, the most unsure first: windows that are still held.

@@ -26,18 +26,20 @@
 //! the daemon's handle afterwards.
 //!
 //! ```
-//! # use std::sync::{Arc, OnceLock};
-//! # use wheatear::live::request::{Answered, Request};
-//! # use wheatear::{Error, ErrorKind, Result};
-//! # struct Handle;
-//! # impl Handle { fn ask(&self, _: Request) -> Result<Answered> { todo!() } }
+//! # #[cfg(feature = "capture")] {
+//! use std::sync::{Arc, OnceLock};
+//! use wheatear::daemon::Handle;
+//! use wheatear::live::request::Request;
+//! use wheatear::{Error, ErrorKind};
+//!
 //! let handle = Arc::new(OnceLock::<Handle>::new());
 //! let asked = handle.clone();
 //! let ask = move |request: Request| match asked.get() {
-//!     Some(handle) => handle.ask(request),
+//!     Some(handle) => handle.request(request),
 //!     None => Err(Error::new(ErrorKind::Busy, "the daemon is not started yet").cure("try again in a moment")),
 //! };
 //! # drop(ask);
+//! # }
 //! ```
 
 mod asking;
