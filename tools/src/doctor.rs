@@ -176,9 +176,8 @@ fn adapter(config: &Config) -> Result<Finding> {
         let (manifest, _) = Manifest::load(&backbone)?;
         adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     }
-    let classes = adapter.tally().keys().flatten().count() as u64;
-    let text =
-        format!("{}: generation {}, {}", folder.display(), adapter.generation(), counted(classes, "class").replace("classs", "classes"));
+    let classes = adapter.tally().keys().flatten().count();
+    let text = format!("{}: generation {}, classes: {classes}", folder.display(), adapter.generation());
     let board = config.board.as_deref().map(Board::load).transpose()?;
     if adapter.damaged_chunks() > 0 {
         let damaged = counted(adapter.damaged_chunks(), "chunk");

@@ -8,6 +8,9 @@ mod command;
 #[allow(dead_code)] // The other half is for the test of the page.
 mod place;
 
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
 use command::{Ran, root, wheatear};
 use place::{Place, Running, request, wait_for, wheateard};
 use rustix::process::Signal;
@@ -112,4 +115,59 @@ fn a_wrong_configuration_is_refused_with_the_key() {
     Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).ok();
     Ran::from(wheateard().arg("--check").arg("--config").arg(&path).env("WHEATEAR_LISTEN_ASK_PER_HOUR", "x").output().unwrap())
         .fails(6, &["WHEATEAR_LISTEN_ASK_PER_HOUR"]);
+}
+
+#[test]
+fn beyond_loopback_it_is_served_by_tls_and_token_or_not_at_all() {
+    let place = Place::new("[serve]\ntoken_file = \"token\"\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n");
+    std::fs::write(place.path("token"), "a-token-of-some-length\n").unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]);
+    openssl
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(place.path("key.pem"))
+        .arg("-out")
+        .arg(place.path("chain.pem"));
+    assert!(openssl.output().expect("openssl cannot be started: install openssl").status.success());
+    // Every address of this machine.
+    let running = place.start_at("0.0.0.0:0");
+    let port = Running::address(&running.told("READY=1")).rsplit(':').next().unwrap().to_owned();
+    let ask = |more: &str| {
+        let mut client = Command::new("openssl");
+        client
+            .args(["s_client", "-quiet", "-verify_return_error", "-verify_hostname", "localhost", "-CAfile"])
+            .arg(place.path("chain.pem"));
+        client.args(["-connect", &format!("127.0.0.1:{port}")]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = client.spawn().unwrap();
+        let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+        client.stdin.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+        String::from_utf8_lossy(&client.wait_with_output().unwrap().stdout).into_owned()
+    };
+    assert!(ask("").starts_with("HTTP/1.1 401"), "{}", ask(""));
+    let told = ask("Authorization: Bearer a-token-of-some-length\r\n");
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"aisfx\""), "{told}");
+    // Without TLS nothing is told.
+    let mut plain = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // It may be cut off.
+    _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    drop(running);
+    place.configure("");
+    let mut daemon = wheateard();
+    daemon.arg("--config").arg(place.path("wheatear.toml")).args(["--set", "serve.address=0.0.0.0:0"]).envs(place.server.environment());
+    Ran::from(daemon.output().unwrap()).fails(6, &["a token and TLS", "serve.token_file", "loopback"]);
 }

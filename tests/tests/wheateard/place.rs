@@ -54,13 +54,18 @@ impl Place {
     }
 
     pub fn start(&self) -> Running {
+        self.start_at("127.0.0.1:0")
+    }
+
+    /// Served at this address.
+    pub fn start_at(&self, address: &str) -> Running {
         let socket = self.path("notify");
         // Of a daemon before.
         _ = std::fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).unwrap();
         manager.set_read_timeout(Some(LONG)).unwrap();
         let mut command = wheateard();
-        command.arg("--config").arg(self.path("wheatear.toml")).args(["--set", "serve.address=127.0.0.1:0"]);
+        command.arg("--config").arg(self.path("wheatear.toml")).args(["--set", &format!("serve.address={address}")]);
         command.envs(self.server.environment()).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "2000000");
         let log = std::fs::File::create(self.path("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
