@@ -1,6 +1,6 @@
 //! A place where a daemon runs: a microphone without hardware, a configuration, and a service manager that is told.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -132,10 +132,26 @@ pub fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, Val
     let length = body.len();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
         .unwrap();
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length) = (0, None);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest[..3].parse().unwrap();
+        }
+        if let Some(rest) = line.strip_prefix("content-length:") {
+            length = rest.trim().parse::<u64>().ok();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    // Not every server closes when it is asked to.
     let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+    reader.take(length.unwrap_or(u64::MAX)).read_to_string(&mut text).unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
 /// Asks until it `is` so.

@@ -55,7 +55,7 @@ pub fn test(args: &[String], offline: bool) -> Result<bool> {
 pub fn page(offline: bool) -> Result<bool> {
     let places = setup::run(Goal::Page, offline)?;
     // One at a time: each has a browser and a sound server of its own.
-    let mut tests = cargo(&places, &["test", "-p", "wheatear-tests", "--test", "page", "--", "--ignored", "--test-threads=1"])?;
+    let mut tests = cargo(&places, &["test", "--workspace", "--test", "page", "--", "--ignored", "--test-threads=1"])?;
     eprintln!("$ {}", typed(&tests, &places.root));
     let passed = tests.stdin(Stdio::null()).status().context("cannot start cargo")?.success();
     println!("pictures: {}", places.show(&places.root.join("target/page")));
