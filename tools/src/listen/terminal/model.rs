@@ -85,8 +85,21 @@ pub struct Last {
     pub text: String,
     /// Generation from which on a head knows it.
     generation: Option<u64>,
+    /// Whether labels were taken back.
+    is_undone: bool,
     /// Whether it was refused.
     pub is_refused: bool,
+}
+
+/// What a head is to a label.
+#[derive(Debug, Clone, Copy)]
+enum Served {
+    /// It was tried and serves, so many ms after the label.
+    Tried(f64),
+    /// It serves until the one that is tried is there.
+    Untried(f64),
+    /// The one before serves on.
+    Refused,
 }
 
 /// Everything that the screen shows.
@@ -114,7 +127,7 @@ pub struct Model {
     pub now: Moment,
     last: Last,
     /// Generation of the newest head, and what was said of it.
-    served: Option<(u64, String)>,
+    served: Option<(u64, Served)>,
     /// Labels that were given, the newest last: the line, if it was one's; none of somebody else.
     labels: Vec<Option<Key>>,
     by: String,
@@ -176,23 +189,29 @@ impl Model {
 
     /// What came of the last thing that was asked for.
     pub fn last(&self) -> (String, bool) {
-        let known = self.served.as_ref().filter(|(served, _)| self.last.generation.is_some_and(|g| *served >= g));
-        let after = known.map_or(String::new(), |(_, text)| format!("; {text}"));
+        let served = self.served.filter(|(served, _)| self.last.generation.is_some_and(|g| *served >= g));
+        let after = match served.map(|(_, served)| served) {
+            None => String::new(),
+            Some(Served::Tried(ms)) if self.last.is_undone => format!("; the head without it serves after {ms:.0} ms"),
+            Some(Served::Tried(ms)) => format!("; knows it after {ms:.0} ms"),
+            Some(Served::Untried(ms)) => format!("; answers with it after {ms:.0} ms, until the new head is tried"),
+            Some(Served::Refused) => "; the new head was refused, the one before serves on (N)".to_owned(),
+        };
         (format!("{}{after}", self.last.text), self.last.is_refused)
     }
 
     fn event(&mut self, event: &Event) {
         match &event.what {
             What::Serving { took_ms, untried, refused, .. } => {
-                let text = match refused {
-                    None if *untried => format!("answers with it after {took_ms:.0} ms, until the new head is tried"),
-                    None => format!("knows it after {took_ms:.0} ms"),
+                let served = match refused {
+                    None if *untried => Served::Untried(*took_ms),
+                    None => Served::Tried(*took_ms),
                     Some(why) => {
                         self.notices.push(self.now, Level::Warning, format!("the new head was refused, the one before serves on: {why}"));
-                        "the new head was refused, the one before serves on".to_owned()
+                        Served::Refused
                     }
                 };
-                self.served = Some((event.generation, text));
+                self.served = Some((event.generation, served));
             }
             What::Notice { level, source, text } => self.notices.push(self.now, *level, format!("{source}: {text}")),
             What::Learned { classes, rows, by, .. } if *by != self.by => {
@@ -232,11 +251,11 @@ impl Model {
             }
             (_, Err(e)) => return self.refuse(&e),
         };
-        self.last = Last { text, generation: Some(generation), is_refused: false };
+        self.last = Last { text, generation: Some(generation), is_undone: matches!(command, Command::Undo(_)), is_refused: false };
     }
 
     fn refuse(&mut self, error: &Error) {
-        self.last = Last { text: format!("refused: {error}"), generation: None, is_refused: true };
+        self.last = Last { text: format!("refused: {error}"), is_refused: true, ..Last::default() };
     }
 
     fn remark(&mut self, text: &str) {

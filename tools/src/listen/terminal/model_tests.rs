@@ -33,7 +33,7 @@ pub fn model() -> Model {
     model.update(at(13.0), Input::Classes(["jay", "robin", "wren"].map(str::to_owned).to_vec()));
     let guesses = Guesses { classes: vec![("robin".into(), 0.6), ("wren".into(), 0.3)], unknown: Some(0.1), is_silent: false };
     model.update(at(13.0), Input::Window(0, guesses));
-    model.update(at(13.0), Input::Sound(0, Column { peak: 0.1, rms: 0.05, bands: [128; BANDS] }));
+    model.update(at(14.0), Input::Sound(0, Column { peak: 0.1, rms: 0.05, bands: [128; BANDS] }));
     model.update(at(14.0), Input::Tick);
     model
 }
@@ -137,11 +137,14 @@ fn an_answer_says_what_was_learned_and_when_a_head_knows_it_and_undo_takes_the_w
     assert_eq!(model.last(), ("learned wren: 6 windows, durable; knows it after 120 ms".into(), false));
     assert_eq!(model.told.marked().unwrap().said.as_deref(), Some("wren"));
     model.update(at(15.0), serving(false, Some("old classes suffer")));
-    assert!(model.last().0.ends_with("the new head was refused, the one before serves on"));
+    assert!(model.last().0.ends_with("the new head was refused, the one before serves on (N)"));
     assert!(model.notices.shown(at(15.0).monotonic_ns).unwrap().text.ends_with("old classes suffer"));
+    let serving = What::Serving { classes: vec![], took_ms: 90.0, untried: false, refused: None };
     model.update(at(16.0), Input::Answer(Command::Undo(1), done(6, 7)));
     assert_eq!(model.last(), ("took 6 windows back, durable".into(), false));
     assert_eq!(model.told.marked().unwrap().said, None);
+    model.update(at(16.0), Input::Event(Box::new(Event::new(at(16.0), 7, serving))));
+    assert!(model.last().0.ends_with("durable; the head without it serves after 90 ms"), "{}", model.last().0);
 }
 
 #[test]

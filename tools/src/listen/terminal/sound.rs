@@ -81,11 +81,13 @@ impl Sound {
         Some(Level { peak_db: db(self.peaks[0].max(self.peaks[1])), held_db: db(self.held), is_clipped: self.clip > 0 })
     }
 
-    /// The shade of a place in a picture of `rows`, counted from the lowest; `back` columns ago.
+    /// The shade of a place in a picture of `rows`, counted from the lowest; `back` columns ago. Rows are narrower in the low, where most of what
+    /// is heard lies.
     pub fn shade(&self, back: usize, row: usize, rows: usize) -> usize {
         let Some(cell) = self.cells.len().checked_sub(back + 1).map(|n| &self.cells[n]) else { return 0 };
-        let bands = &cell[(row * BANDS / rows).min(BANDS - 1)..((row + 1) * BANDS / rows).min(BANDS)];
-        let mean = bands.iter().map(|b| f32::from(*b)).sum::<f32>() / bands.len().max(1) as f32;
+        let from = |row: usize| (BANDS * row * row / (rows * rows).max(1)).min(BANDS - 1);
+        let bands = &cell[from(row)..if row + 1 >= rows { BANDS } else { from(row + 1).max(from(row) + 1) }];
+        let mean = bands.iter().map(|b| f32::from(*b)).sum::<f32>() / bands.len() as f32;
         let db = FLOOR_DB * (1.0 - mean / 255.0);
         SHADE_DB.iter().filter(|from| db >= **from).count()
     }
@@ -126,11 +128,11 @@ mod tests {
         let mut sound = Sound::default();
         (0..4 * CELLS + 40).for_each(|_| sound.push(&column(0.0, 0), 0));
         let mut loud = column(0.5, 0);
-        // -20 dB in the upper half.
-        loud.bands[BANDS / 2..].fill(204);
+        // -20 dB in the upper two of six rows.
+        loud.bands[28..].fill(204);
         (0..4).for_each(|_| sound.push(&loud, 0));
         assert_eq!(sound.cells.len(), CELLS);
-        assert_eq!((0..6).map(|row| sound.shade(0, row, 6)).collect::<Vec<_>>(), [0, 0, 0, 4, 4, 4]);
-        assert_eq!((sound.shade(1, 5, 6), sound.shade(CELLS, 0, 6), sound.shade(0, 0, 100)), (0, 0, 0));
+        assert_eq!((0..6).map(|row| sound.shade(0, row, 6)).collect::<Vec<_>>(), [0, 0, 0, 0, 4, 4]);
+        assert_eq!((sound.shade(1, 5, 6), sound.shade(CELLS, 0, 6), sound.shade(0, 99, 100)), (0, 0, 4));
     }
 }

@@ -142,13 +142,25 @@ fn draw_notice(model: &Model, look: Look, frame: &mut Frame, area: Rect) {
 }
 
 fn draw_keys(model: &Model, look: Look, frame: &mut Frame, area: Rect) {
+    let columns = usize::from(area.width);
     let keys: &[&str] = match (&model.entry, model.over) {
         (Some(_), _) => &["Enter says it", "Tab completes", "Esc leaves it"],
         (None, Some(_)) => &["any key goes back", "Q quit"],
-        (None, None) => &["? help", "Q quit", "y right", "n nothing", "x not it", "t type", "l last 3 s", "u undo", "q question", "m mic"],
+        (None, None) => &["? help", "Q quit", "y right", "n nothing", "x not it", "t type", "l last 3 s", "q asked", "u undo", "m mic"],
     };
-    let keys = keys.iter().filter(|k| **k != "m mic" || model.heard.len() > 1);
-    let text = look.fit(&format!(" {}", keys.copied().collect::<Vec<_>>().join("  ")), usize::from(area.width));
+    let is_of_use = |key: &str| match key {
+        "m mic" => model.heard.len() > 1,
+        "q asked" => model.told.open() > 0,
+        _ => true,
+    };
+    let mut text = String::from(" ");
+    for key in keys.iter().filter(|key| is_of_use(key)) {
+        // What finds no room is in the help.
+        if text.len() + key.len() + 2 <= columns {
+            text = format!("{text}{key}  ");
+        }
+    }
+    let text = look.fit(&text, columns);
     frame.render_widget(Line::styled(text, Style::new().add_modifier(Modifier::REVERSED)), area);
 }
 
