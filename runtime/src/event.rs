@@ -184,6 +184,11 @@ pub trait Sink: Send {
 
     /// Is shown what passes and is not kept.
     fn glance(&mut self, _: &Glance<'_>) {}
+
+    /// Whether it is to be shown the sound, which is a picture made for it alone.
+    fn wants_sound(&self) -> bool {
+        false
+    }
 }
 
 /// What passes while sound is heard, for whoever watches.

@@ -154,6 +154,10 @@ fn message(number: u64, event: &Event) -> Message {
 }
 
 impl Sink for Watch {
+    fn wants_sound(&self) -> bool {
+        true
+    }
+
     fn take(&mut self, event: &Event) -> Result<()> {
         let mut held = self.held();
         let number = held.next_number;

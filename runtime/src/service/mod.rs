@@ -24,6 +24,7 @@ use backbone::BackboneChoice;
 /// A daemon that runs.
 pub struct Service {
     config: Config,
+    about: About,
     server: Option<Server>,
     daemon: Daemon,
 }
@@ -35,7 +36,7 @@ impl Service {
     /// `Config` when the configuration does not name enough, or something that cannot be; those of the board, the backbone, the adapter,
     /// the sinks and the page; with `must_hear` those of [`devices::find`].
     pub fn start(config: Config, mut sinks: Vec<Box<dyn Sink>>, must_hear: bool, device: Option<[u8; 16]>) -> Result<Service> {
-        let settings = settings::daemon(&config)?;
+        let mut settings = settings::daemon(&config)?;
         let serve = settings::serve(&config)?;
         let board = config.board.as_deref().map(Board::load).transpose()?;
         let folder = adapter::adapter_folder(&config)?;
@@ -54,19 +55,25 @@ impl Service {
         sinks.extend(watch.iter().map(|w| Box::new(w.clone()) as Box<dyn Sink>));
         let about = About { backbone: facts(&manifest, &backbone), microphones: microphones.iter().map(|m| m.0.clone()).collect() };
         let sources = microphones.into_iter().map(|m| source(&config, &manifest, m)).collect::<Result<Vec<_>>>()?;
+        settings.picture = sinks.iter().any(|s| s.wants_sound());
         let daemon = Daemon::start(&settings, sources, embedders, learning, sinks)?;
         // Nobody else sets it.
         _ = speaking.set(daemon.handle().clone());
         let server = match serve.zip(watch) {
-            Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about, history)?),
+            Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about.clone(), history)?),
             None => None,
         };
-        Ok(Service { config, server, daemon })
+        Ok(Service { config, about, server, daemon })
     }
 
     /// What speaks to the daemon.
     pub fn handle(&self) -> &Handle {
         self.daemon.handle()
+    }
+
+    /// What does not change while it runs.
+    pub fn about(&self) -> &About {
+        &self.about
     }
 
     /// Where the page is served, if it is.

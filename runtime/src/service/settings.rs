@@ -32,7 +32,7 @@ pub(super) fn daemon(config: &Config) -> Result<Settings> {
         ask_per_hour: listen.ask_per_hour.unwrap_or(usual.ask_per_hour),
         ask_doubt: listen.ask_doubt.unwrap_or(usual.ask_doubt),
         recent_s: listen.recent_s.unwrap_or(usual.recent_s),
-        picture: config.serve.address.is_some(),
+        ..usual
     })
 }
 

@@ -175,7 +175,7 @@ fn text(event: &Event) -> String {
 }
 
 /// The wall clock in UTC, or how long the device has been up.
-fn clock_time(moment: &Moment) -> String {
+pub fn clock_time(moment: &Moment) -> String {
     let seconds = moment.wall_ms.map_or(moment.monotonic_ns / 1_000_000_000, |ms| ms.max(0) as u64 / 1000);
     format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }

@@ -1,11 +1,12 @@
 //! `wheatear listen`: live sound from microphones, what is heard in it, and labels for it from whoever speaks to standard input.
 //!
-//! Events go to standard output, a line each; commands come from standard input, a line each ([`command`]), and are answered among the
-//! events. It ends at `quit`, at the end of standard input where `--until-eof` says so, and at SIGINT or SIGTERM; what was learned is
+//! In a terminal it is a screen with keys ([`terminal`]). Elsewhere, and where `--format` is given, events go to standard output, a line each;
+//! commands come from standard input, a line each ([`command`]), and are answered among the events. It ends at `quit`, at the end of standard input where `--until-eof` says so, and at SIGINT or SIGTERM; what was learned is
 //! committed before.
 
 mod command;
 mod lines;
+mod terminal;
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::net::SocketAddr;
@@ -50,7 +51,8 @@ pub struct Args {
     /// Who gives the labels
     #[arg(long, value_name = "NAME", default_value = "listen")]
     by: String,
-    /// How events are written; text where standard output is a terminal, else events
+    /// How events are written, and commands read, a line each. Without it a screen with keys where standard input and output are a terminal,
+    /// text where only standard output is, else events
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Serve the page and the API here, such as 127.0.0.1:7380
@@ -112,6 +114,9 @@ const LINES_WAITING: usize = 64;
 /// # Errors
 /// Those of the devices, the backbone and the adapter; of the labels only what a line of the output says.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.format.is_none() && !args.until_eof && terminal::is_there() {
+        return terminal::run(args);
+    }
     let text = || if std::io::stdout().is_terminal() { Format::Text } else { Format::Events };
     let lines = Lines::new(args.format.unwrap_or_else(text));
     // Whether there are such microphones at all is said at once; later they may come and go.
@@ -172,13 +177,7 @@ fn set<T: Clone>(key: &mut Option<T>, given: &Option<T>) {
 
 /// Does what standard input says, until it is told to stop.
 fn obey(args: &Args, service: &Service, lines: &Lines) -> Result<()> {
-    let (stop, handle) = (Arc::new(AtomicBool::new(false)), service.handle());
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let failed = |e| Error::new(ErrorKind::Storage, "the system lets no signal be taken").found(signal).because(e);
-        // Whoever asks twice does not want to wait for the disk.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone()).map_err(failed)?;
-        signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
-    }
+    let (stop, handle) = (stop_at(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?, service.handle());
     let spoken = listen_to_input();
     while !stop.load(Relaxed) && !lines.is_broken() {
         service.check()?;
@@ -195,6 +194,17 @@ fn obey(args: &Args, service: &Service, lines: &Lines) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Becomes true at one of these signals. A second one ends the process: whoever asks twice does not want to wait for the disk.
+fn stop_at(signals: &[i32]) -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for &signal in signals {
+        let failed = |e| Error::new(ErrorKind::Storage, "the system lets no signal be taken").found(signal).because(e);
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone()).map_err(failed)?;
+        signal_hook::flag::register(signal, stop.clone()).map_err(failed)?;
+    }
+    Ok(stop)
 }
 
 /// Lines of standard input. The thread ends with the process: nothing ends a read of a terminal.
