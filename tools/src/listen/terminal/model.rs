@@ -294,11 +294,7 @@ impl Model {
             KeyCode::PageDown => self.told.step(PAGE),
             KeyCode::End => self.told.step(isize::MAX),
             KeyCode::Home | KeyCode::Esc => self.told.follow(),
-            KeyCode::Char('q') => {
-                if !self.told.next_question() {
-                    self.remark("nothing is asked");
-                }
-            }
+            KeyCode::Char('q') => return self.next_question(),
             KeyCode::Char('y') => return self.say_guess(0, false),
             KeyCode::Char('x') => return self.say_guess(0, true),
             KeyCode::Char(c @ '1'..='3') => return self.say_guess(c as usize - '1' as usize, false),
@@ -323,6 +319,13 @@ impl Model {
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.over = Some(Over::Help),
             KeyCode::Char('Q') => return Some(Command::Quit),
             _ => {}
+        }
+        None
+    }
+
+    fn next_question(&mut self) -> Option<Command> {
+        if !self.told.next_question() {
+            self.remark("nothing is asked");
         }
         None
     }
