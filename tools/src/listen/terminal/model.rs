@@ -217,10 +217,10 @@ impl Model {
             What::Learned { classes, rows, by, .. } if *by != self.by => {
                 self.note_label(None);
                 let classes = if classes.is_empty() { "nothing".to_owned() } else { classes.join(", ") };
-                self.notices.push(self.now, Level::Info, format!("{by} said {classes}: {rows} windows"));
+                self.notices.push(self.now, Level::Info, format!("{by} said {classes}: {}", windows(*rows)));
             }
             What::Undone { rows, by, .. } if *by != self.by => {
-                self.notices.push(self.now, Level::Info, format!("{by} took {rows} windows back"));
+                self.notices.push(self.now, Level::Info, format!("{by} took {} back", windows(*rows)));
             }
             what => self.told.take(what, self.now.monotonic_ns),
         }
@@ -241,13 +241,13 @@ impl Model {
                     self.told.say(key, Some(said.clone()));
                 }
                 self.note_label(key);
-                (format!("learned {said}: {} windows{}", done.rows, durable(done.durable)), done.generation)
+                (format!("learned {said}: {}{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Ok(Answer::Done(done))) => {
                 if let Some(Some(key)) = self.labels.pop() {
                     self.told.say(key, None);
                 }
-                (format!("took {} windows back{}", done.rows, durable(done.durable)), done.generation)
+                (format!("took {} back{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Err(e)) => return self.refuse(&e),
         };
@@ -379,6 +379,10 @@ impl Model {
 
 fn said(labels: &LabelSet) -> String {
     if *labels == LabelSet::background() { "nothing".into() } else { label_text::text(labels) }
+}
+
+fn windows(rows: u64) -> String {
+    if rows == 1 { "1 window".into() } else { format!("{rows} windows") }
 }
 
 fn durable(is_durable: bool) -> &'static str {
