@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use command::{Ran, root, wheatear};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use wheatear_tests::live;
@@ -27,15 +27,15 @@ fn assets(path: &str) -> PathBuf {
 
 /// A terminal of 80 columns and 24 rows, and the command in it.
 struct Terminal {
-    keys: File,
-    bytes: Receiver<Vec<u8>>,
+    /// Our end of it; none when the terminal has gone away.
+    here: Option<File>,
     screen: vt100::Parser,
     child: Child,
 }
 
 impl Terminal {
     fn new(listen: &Command) -> Terminal {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let here = openpt(flags).unwrap();
         grantpt(&here).and_then(|()| unlockpt(&here)).unwrap();
         tcsetwinsize(&here, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
@@ -51,22 +51,21 @@ impl Terminal {
         }
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
         let child = command.stdin(there()).stdout(there()).stderr(there()).spawn().unwrap();
-        let keys = File::from(here);
-        let (mut reader, (tell, bytes)) = (keys.try_clone().unwrap(), channel());
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // Where the other end has closed it, reading fails.
-            while let Ok(n) = reader.read(&mut buffer) {
-                if n == 0 || tell.send(buffer[..n].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Terminal { keys, bytes, screen: vt100::Parser::new(24, 80, 0), child }
+        fcntl_setfl(&here, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+        Terminal { here: Some(File::from(here)), screen: vt100::Parser::new(24, 80, 0), child }
     }
 
     fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.here.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Takes what the command has written, or waits a little where that is nothing.
+    fn look(&mut self) {
+        let mut buffer = [0; 4096];
+        match self.here.as_mut().map(|here| here.read(&mut buffer)) {
+            Some(Ok(n)) if n > 0 => self.screen.process(&buffer[..n]),
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
 
     /// Waits until the screen shows this; tells the row.
@@ -78,10 +77,8 @@ impl Terminal {
             if let Some(row) = rows.iter().find(|r| r.contains(what)) {
                 return row.clone();
             }
-            let Ok(bytes) = self.bytes.recv_timeout(until.saturating_duration_since(Instant::now())) else {
-                panic!("the screen does not show {what:?}:\n{}", rows.join("\n"));
-            };
-            self.screen.process(&bytes);
+            assert!(Instant::now() < until, "the screen does not show {what:?}:\n{}", rows.join("\n"));
+            self.look();
         }
     }
 
@@ -89,9 +86,7 @@ impl Terminal {
     fn ends(&mut self) -> ExitStatus {
         let until = Instant::now() + LONG;
         loop {
-            while let Ok(bytes) = self.bytes.recv_timeout(Duration::from_millis(20)) {
-                self.screen.process(&bytes);
-            }
+            self.look();
             match self.child.try_wait().unwrap() {
                 Some(status) => return status,
                 None => assert!(Instant::now() < until, "it does not end"),
@@ -169,7 +164,7 @@ fn a_terminal_that_goes_away_ends_it_and_what_was_learned_is_kept() {
     play(&server, note);
     terminal.press("Ltenor sax\r");
     terminal.wait_for("learned tenor sax: ");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&terminal.child), rustix::process::Signal::HUP).unwrap();
+    terminal.here = None;
     assert_eq!(terminal.ends().code(), Some(0));
     Ran::from(wheatear().args(["inspect", "--rows", "--class", "tenor sax"]).arg(&adapter).output().unwrap()).ok();
 }

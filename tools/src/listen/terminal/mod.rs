@@ -1,8 +1,8 @@
 //! `wheatear listen` in a terminal: how loud the microphones are, what is heard, and labels by single keys. This file holds the threads and the
 //! clock; what is shown is decided in [`model`] and drawn in [`draw`].
 //!
-//! The main thread waits for keys and draws, at most ten times a second and when something has changed; a thread of its own speaks to the
-//! daemon, so that no commit delays a key; the daemon's events come through a bounded queue, and those that find no room are counted.
+//! The main thread draws, at most ten times a second and when something has changed. One thread reads keys; another speaks to the daemon, so
+//! that no commit delays a key. Keys, answers and the daemon's events come through one bounded queue; events that find no room are counted.
 
 mod draw;
 mod entry;
@@ -91,14 +91,16 @@ fn show(
     by: &str,
     (tell, inputs): (SyncSender<Input>, Receiver<Input>),
     lost: &AtomicU64,
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
 ) -> Result<()> {
     let look = Look::of(|name| std::env::var(name).ok());
     let logged = tell.clone();
     // A line that finds no room is written when the screen has gone.
     let mut screen = Screen::new(move |line| drop(logged.try_send(Input::Log(line))))?;
     let (commands, waiting) = sync_channel(COMMANDS);
-    let (handle, by) = (service.handle().clone(), by.to_owned());
+    let (handle, by, keys, gone) = (service.handle().clone(), by.to_owned(), tell.clone(), stop.clone());
+    // It ends with the process: nothing ends a read of a terminal, and of one that has gone away it never returns.
+    std::thread::spawn(move || read_keys(&keys, &gone));
     let worker = std::thread::spawn(move || work(&handle, &by, &waiting, &tell));
     let shown = watch(model, service, &mut screen, look, &Ends { inputs: &inputs, commands: &commands, lost, stop });
     drop(screen);
@@ -118,21 +120,12 @@ struct Ends<'a> {
 }
 
 fn watch(model: &mut Model, service: &Service, screen: &mut Screen, look: Look, ends: &Ends) -> Result<()> {
-    let failed = |e: std::io::Error| Error::new(ErrorKind::Storage, "the terminal has gone").because(e).cure("what was learned is kept");
     let (mut drawn, mut counted, mut is_counting) = (None::<Instant>, None::<Instant>, false);
     let (mut is_changed, mut second, mut told_lost) = (true, 0, 0);
     while !ends.stop.load(Relaxed) {
         service.check()?;
-        let wait = drawn.map_or(Duration::ZERO, |at| DRAW.saturating_sub(at.elapsed()));
-        let mut happened = Vec::new();
-        if event::poll(if is_changed { wait } else { DRAW }).map_err(failed)? {
-            happened.push(match event::read().map_err(failed)? {
-                event::Event::Key(key) if key.kind != event::KeyEventKind::Release => Input::Key(key),
-                event::Event::Paste(text) => Input::Paste(text),
-                _ => Input::Tick,
-            });
-        }
-        // As many as there may be, so that keys are not kept waiting by a flood.
+        let wait = drawn.filter(|_| is_changed).map_or(DRAW, |at| DRAW.saturating_sub(at.elapsed()));
+        let mut happened: Vec<Input> = ends.inputs.recv_timeout(wait).into_iter().collect();
         happened.extend(ends.inputs.try_iter().take(INPUTS));
         let lost = ends.lost.load(Relaxed);
         if lost > told_lost {
@@ -156,7 +149,11 @@ fn watch(model: &mut Model, service: &Service, screen: &mut Screen, look: Look, 
             (is_counting, counted) = (ends.commands.try_send(Command::Counts).is_ok(), Some(Instant::now()));
         }
         if is_changed && drawn.is_none_or(|at| at.elapsed() >= DRAW) {
-            screen.terminal.draw(|frame| draw::draw(model, look, frame)).map_err(failed)?;
+            if let Err(e) = screen.draw(|frame| draw::draw(model, look, frame)) {
+                // It has gone away, which is an end like others; its signal may come later.
+                log::error!("the terminal cannot be written: {e}");
+                return Ok(());
+            }
             (is_changed, drawn) = (false, Some(Instant::now()));
         }
     }
@@ -168,6 +165,21 @@ fn send(model: &mut Model, commands: &SyncSender<Command>, command: Command) -> 
     let (TrySendError::Full(command) | TrySendError::Disconnected(command)) = commands.try_send(command).err()?;
     let busy = Error::new(ErrorKind::Busy, "too many commands wait").cure("try again in a moment");
     model.update(now(), Input::Answer(command, Err(busy)))
+}
+
+/// Reads keys, until nobody wants them or the terminal refuses.
+fn read_keys(tell: &SyncSender<Input>, stop: &AtomicBool) {
+    loop {
+        let input = match event::read() {
+            Ok(event::Event::Key(key)) if key.kind != event::KeyEventKind::Release => Input::Key(key),
+            Ok(event::Event::Paste(text)) => Input::Paste(text),
+            Ok(_) => Input::Tick,
+            Err(_) => return stop.store(true, Relaxed),
+        };
+        if tell.send(input).is_err() {
+            return;
+        }
+    }
 }
 
 /// Does commands, until there are no more.

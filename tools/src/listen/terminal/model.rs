@@ -217,10 +217,10 @@ impl Model {
             What::Learned { classes, rows, by, .. } if *by != self.by => {
                 self.note_label(None);
                 let classes = if classes.is_empty() { "nothing".to_owned() } else { classes.join(", ") };
-                self.notices.push(self.now, Level::Info, format!("{by} said {classes}: {rows} windows"));
+                self.notices.push(self.now, Level::Info, format!("{by} said {classes}: {}", windows(*rows)));
             }
             What::Undone { rows, by, .. } if *by != self.by => {
-                self.notices.push(self.now, Level::Info, format!("{by} took {rows} windows back"));
+                self.notices.push(self.now, Level::Info, format!("{by} took {} back", windows(*rows)));
             }
             what => self.told.take(what, self.now.monotonic_ns),
         }
@@ -241,13 +241,13 @@ impl Model {
                     self.told.say(key, Some(said.clone()));
                 }
                 self.note_label(key);
-                (format!("learned {said}: {} windows{}", done.rows, durable(done.durable)), done.generation)
+                (format!("learned {said}: {}{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Ok(Answer::Done(done))) => {
                 if let Some(Some(key)) = self.labels.pop() {
                     self.told.say(key, None);
                 }
-                (format!("took {} windows back{}", done.rows, durable(done.durable)), done.generation)
+                (format!("took {} back{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Err(e)) => return self.refuse(&e),
         };
@@ -294,11 +294,7 @@ impl Model {
             KeyCode::PageDown => self.told.step(PAGE),
             KeyCode::End => self.told.step(isize::MAX),
             KeyCode::Home | KeyCode::Esc => self.told.follow(),
-            KeyCode::Char('q') => {
-                if !self.told.next_question() {
-                    self.remark("nothing is asked");
-                }
-            }
+            KeyCode::Char('q') => return self.next_question(),
             KeyCode::Char('y') => return self.say_guess(0, false),
             KeyCode::Char('x') => return self.say_guess(0, true),
             KeyCode::Char(c @ '1'..='3') => return self.say_guess(c as usize - '1' as usize, false),
@@ -323,6 +319,13 @@ impl Model {
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.over = Some(Over::Help),
             KeyCode::Char('Q') => return Some(Command::Quit),
             _ => {}
+        }
+        None
+    }
+
+    fn next_question(&mut self) -> Option<Command> {
+        if !self.told.next_question() {
+            self.remark("nothing is asked");
         }
         None
     }
@@ -376,6 +379,10 @@ impl Model {
 
 fn said(labels: &LabelSet) -> String {
     if *labels == LabelSet::background() { "nothing".into() } else { label_text::text(labels) }
+}
+
+fn windows(rows: u64) -> String {
+    if rows == 1 { "1 window".into() } else { format!("{rows} windows") }
 }
 
 fn durable(is_durable: bool) -> &'static str {

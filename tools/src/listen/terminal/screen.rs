@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::crossterm::{cursor, execute};
+use ratatui::{Frame, Terminal};
 use wheatear::{Error, ErrorKind, Result};
 
 /// Longest line of standard error.
@@ -31,8 +31,8 @@ static STANDARD_ERROR: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// The terminal as a screen, until it is dropped.
 pub struct Screen {
-    /// What is drawn to.
-    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// None once it is left.
+    terminal: Option<Terminal<CrosstermBackend<Stdout>>>,
     gathering: Option<JoinHandle<VecDeque<String>>>,
 }
 
@@ -61,12 +61,22 @@ impl Screen {
             execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
             Terminal::new(CrosstermBackend::new(stdout()))
         };
-        Ok(Screen { terminal: on().map_err(refused)?, gathering })
+        Ok(Screen { terminal: Some(on().map_err(refused)?), gathering })
+    }
+
+    /// Draws what has changed.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be written, as one that has gone away.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> std::io::Result<()> {
+        self.terminal.as_mut().map_or(Ok(()), |terminal| terminal.draw(draw).map(drop))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        // While standard error is gathered: it tells there that it failed, and of a terminal that has gone away nothing can be told.
+        drop(self.terminal.take());
         leave();
         if let Some(Ok(lines)) = self.gathering.take().map(JoinHandle::join) {
             // Nobody may be there to read them.
