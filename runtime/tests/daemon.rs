@@ -11,13 +11,6 @@ use wheatear::learn::{BlockKind, ClassName, LabelSet};
 use wheatear::store::{Access, Adapter};
 use wheatear::{Error, ErrorKind, Result};
 
-fn began(event: &Event) -> Option<(String, u64, u64)> {
-    match &event.what {
-        What::Began { class, id, begin, .. } => Some((class.clone(), *id, begin.monotonic_ns)),
-        _ => None,
-    }
-}
-
 #[test]
 fn what_a_label_says_the_next_window_knows_and_a_restart_too() {
     let mut desk = Desk::new(1, vec![]);

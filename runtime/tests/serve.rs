@@ -6,11 +6,14 @@ mod desk;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use desk::*;
 use serde_json::{Value, json};
 use wheatear::daemon::Settings;
+use wheatear::event::Event;
 use wheatear::serve::watch::Watch;
 use wheatear::serve::{About, BODY_LEN_BYTES, BackboneFacts, CONNECTIONS, ServeSettings, Server};
 
@@ -283,9 +286,12 @@ fn without_the_token_nothing_is_told_and_nothing_learned() {
 }
 
 #[test]
-fn clients_that_stall_or_flood_delay_nobody() {
+fn clients_that_stall_or_flood_stop_nobody() {
     let mut served = Served::new(None);
-    served.desk.learn(0, 500.0, "low");
+    for _ in 0..2 {
+        served.desk.learn(0, 500.0, "low");
+        served.desk.learn(0, 1500.0, "high");
+    }
     // As many as there is room for: half-said requests, and streams that nobody reads.
     let address = served.server.address();
     let mut stalled: Vec<TcpStream> = (0..CONNECTIONS - 10).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -295,9 +301,25 @@ fn clients_that_stall_or_flood_delay_nobody() {
             _ => stream.write_all(b"GET /api/v1/stream?sound=1 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap(),
         }
     }
+    // And some that ask without a pause, for as long as sound is heard.
+    let stop = Arc::new(AtomicBool::new(false));
+    let ask = |stop: Arc<AtomicBool>| {
+        move || {
+            while !stop.load(Relaxed) {
+                send(address, "GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            }
+        }
+    };
+    let askers: Vec<_> = (0..8).map(|_| std::thread::spawn(ask(stop.clone()))).collect();
     for _ in 0..3 {
-        served.desk.play(0, 500.0);
+        let (begin_ns, _) = served.desk.play(0, 500.0);
+        // What is heard meanwhile is told.
+        let is_low = |e: &Event| began(e).filter(|(class, _, begun)| class == "low" && *begun + 150_000_000 >= begin_ns);
+        served.desk.event("what is heard", is_low);
+        served.desk.play(0, 1500.0);
     }
+    stop.store(true, Relaxed);
+    askers.into_iter().for_each(|asker| asker.join().unwrap());
     let counts = served.desk.daemon().handle().counts().unwrap();
     assert_eq!((counts.windows_dropped, counts.windows_skipped, counts.frames_lost), (0, 0, 0));
     assert_eq!(served.get("/api/v1/status").status, 200);

@@ -15,6 +15,7 @@ use wheatear::backbone::session::{OrtBackbone, SessionOptions};
 use wheatear::board::Board;
 use wheatear::config::{Config, Override};
 use wheatear::latent::SpaceId;
+use wheatear::service;
 use wheatear::service::adapter::{adapter_folder, size_mib};
 use wheatear::service::backbone::hinted;
 use wheatear::store::{Access, Adapter, Recovery};
@@ -92,7 +93,7 @@ impl Finding {
 /// That of the first thing that is wrong.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = configured(args);
-    let mut all = vec![Finding::of("configuration", config.as_ref().map(|_| Finding::well("configuration", "can be used")).map_err(again))];
+    let mut all = vec![Finding::of("configuration", config.as_ref().map_err(again).and_then(usable))];
     let config = config.unwrap_or_default();
     all.push(Finding::of("backbone", backbone(&config)));
     all.push(Finding::of("adapter", adapter(&config)));
@@ -127,12 +128,24 @@ fn line(f: &Finding) -> String {
 
 /// As the daemon would read it: the environment before the file, the command line before both.
 fn configured(args: &Args) -> Result<Config> {
-    let mut config = Config::load_with(args.config.path(), &Override::from_environment(std::env::vars()))?;
+    let mut config = Config::load_with(args.config.path(), &Override::from_environment())?;
     args.backbone.set(&mut config);
     args.board.set(&mut config);
     config.adapter.folder = args.adapter.clone().or(config.adapter.folder.take());
     config.validate()?;
     Ok(config)
+}
+
+/// Whether a daemon would start with it; without a backbone or an adapter, of which others say more, whether it holds together.
+fn usable(config: &Config) -> Result<Finding> {
+    let adapter = config.adapter.folder.as_deref();
+    let has_backbone = config.backbone.folder.is_some() || adapter.and_then(hinted).is_some();
+    if adapter.is_some() && has_backbone {
+        service::check(config)?
+    } else {
+        config.validate()?
+    }
+    Ok(Finding::well("configuration", "can be used"))
 }
 
 fn backbone(config: &Config) -> Result<Finding> {

@@ -70,6 +70,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let config = load(cli)?;
     if cli.check {
+        wheatear::service::check(&config)?;
         println!("the configuration can be used");
         return Ok(());
     }
@@ -116,7 +117,7 @@ fn run(cli: &Cli) -> Result<()> {
 }
 
 fn load(cli: &Cli) -> Result<Config> {
-    let mut set = Override::from_environment(std::env::vars());
+    let mut set = Override::from_environment();
     for text in &cli.set {
         set.push(Override::parse(text)?);
     }

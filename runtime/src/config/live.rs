@@ -21,9 +21,9 @@ pub struct ListenConfig {
     /// Probability down to which a class that is heard goes on, 0 to that from which it begins (`classify.min_probability`); 0.7 of that
     /// when left out.
     pub end_probability: Option<f32>,
-    /// What is shorter is not told, in ms, 0 to 600000; 0 when left out.
+    /// What is shorter is not told, in ms, 0 to 60000; 0 when left out.
     pub min_ms: Option<u32>,
-    /// Longest pause within an event, in ms, 0 to 600000; 1000 when left out.
+    /// Longest pause within an event, in ms, 0 to 60000; 500 when left out.
     pub merge_ms: Option<u32>,
     /// How long windows are held for labels that come late, in s, 1 to 86400; 600 when left out.
     pub recent_s: Option<u32>,
@@ -64,7 +64,8 @@ pub struct EventsConfig {
     pub audacity: Option<PathBuf>,
     /// Every event, in an SQLite database; the history of the page.
     pub sqlite: Option<PathBuf>,
-    /// Size at which each of these files but the database makes room, in MiB, 1 to 65536; 64 when left out.
+    /// MiB that each of these but the database takes, 1 to 65536, with the file before it: one that has half of them becomes `events.1.csv`, in
+    /// the place of what was there; 64 when left out.
     pub max_mib: Option<u32>,
     /// Events that the database holds, 1000 to 100000000; 1000000 when left out.
     pub sqlite_events: Option<u32>,
@@ -82,7 +83,7 @@ pub struct MqttConfig {
     pub prefix: Option<String>,
     /// User.
     pub username: Option<String>,
-    /// File with the password on its first line.
+    /// File with the password, and nothing else but a line end behind it.
     pub password_file: Option<PathBuf>,
     /// Certificates of whom to trust, PEM, for mqtts; those of the system when left out.
     pub ca_file: Option<PathBuf>,
@@ -98,7 +99,7 @@ impl ListenConfig {
         let p = self.end_probability;
         check(&of("end_probability"), p.is_none_or(|p| (0.0..=1.0).contains(&p)), "0 to 1", &p)?;
         for (key, ms) in [("min_ms", self.min_ms), ("merge_ms", self.merge_ms)] {
-            check(&of(key), ms.is_none_or(|ms| ms <= 600_000), "0 to 600000", &ms)?;
+            check(&of(key), ms.is_none_or(|ms| ms <= 60_000), "0 to 60000", &ms)?;
         }
         check(&of("recent_s"), self.recent_s.is_none_or(|s| (1..=86_400).contains(&s)), "1 to 86400", &self.recent_s)?;
         check(&of("ask_per_hour"), self.ask_per_hour.is_none_or(|n| (0.0..=3600.0).contains(&n)), "0 to 3600", &self.ask_per_hour)?;
@@ -133,7 +134,12 @@ impl MqttConfig {
     pub(super) fn validate(&self) -> Result<()> {
         let is_url =
             |url: &String| url.strip_prefix("mqtt://").or_else(|| url.strip_prefix("mqtts://")).is_some_and(|rest| !rest.is_empty());
-        check("mqtt.url", self.url.as_ref().is_none_or(is_url), "mqtt://host:1883 or mqtts://host:8883", &self.url)?;
+        check(
+            "mqtt.url",
+            self.url.as_ref().is_none_or(is_url),
+            "mqtt://host:1883 or mqtts://host:8883",
+            &self.url.as_ref().map(|_| "another form"),
+        )?;
         let is_name = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         check("mqtt.device", self.device.as_ref().is_none_or(is_name), "letters, digits, - and _", &self.device)?;
         let is_topic = |topic: &String| !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');

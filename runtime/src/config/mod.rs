@@ -53,7 +53,7 @@ pub struct BackboneConfig {
     pub variant: Option<String>,
     /// ONNX Runtime library; searched in the documented places when left out.
     pub onnxruntime: Option<PathBuf>,
-    /// Files embedded at once, 1 to 256; as many as there are cores, at most 8, when left out.
+    /// Files that commands embed at once, 1 to 256; as many as there are cores, at most 8, when left out.
     pub threads: Option<u16>,
 }
 
@@ -80,7 +80,7 @@ pub struct AdapterConfig {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearnConfig {
-    /// When a label is safe from a power cut; `chunk` when left out.
+    /// When a label of `teach` is safe from a power cut; `chunk` when left out. Live labels are safe before they are acknowledged.
     pub durability: Option<DurabilityChoice>,
 }
 
@@ -98,7 +98,7 @@ pub enum DurabilityChoice {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassifyConfig {
-    /// Head: `auto`, `ncm`, `slda` or `ridge`; `auto` when left out.
+    /// Head of the command `classify`; live sound is answered by the one that is kept with the adapter. `auto`, `ncm`, `slda` or `ridge`; `auto` when left out.
     pub head: Option<crate::head::HeadKind>,
     /// Windows that are more probably of no known class than this are unknown, 0 to 1; 0.5 when left out. Only `auto` tells.
     pub max_unknown: Option<f32>,
@@ -115,7 +115,8 @@ impl Config {
         Config::load_with(Some(path), &[])
     }
 
-    /// As [`Config::load`], with single keys set from outside; without a file only with those, and paths as they stand.
+    /// As [`Config::load`], with single keys set from outside; paths in those are taken from the folder one is in, as everywhere on a command
+    /// line. Without a file only with those.
     ///
     /// # Errors
     /// As [`Config::load`]; as [`Override::set`].
@@ -124,22 +125,24 @@ impl Config {
         let text = path.map_or(Ok(String::new()), |p| std::fs::read_to_string(p).map_err(|e| Error::io("read the configuration", p, e)))?;
         // The text first: its errors name lines.
         let mut config = Config::parse(&text).map_err(|e| e.within(&name))?;
-        if !overrides.is_empty() {
-            let mut table: toml::Table = toml::from_str(&text).map_err(|e| unreadable(&e).within(&name))?;
-            for set in overrides {
-                set.set(&mut table)?;
-                // One at a time, so that an error names the one that is wrong.
-                config = table.clone().try_into().map_err(|e| unreadable(&e).at(&set.from)).and_then(|c: Config| {
-                    c.validate().map_err(|e| e.within(&set.from))?;
-                    Ok(c)
-                })?;
-            }
-        }
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let Config { board, backbone, adapter, serve, events, mqtt, .. } = &mut config;
         let own = [board, &mut backbone.folder, &mut adapter.folder, &mut backbone.onnxruntime, &mut mqtt.password_file, &mut mqtt.ca_file];
         let paths = own.into_iter().chain(serve.paths()).chain(events.paths());
         paths.flatten().for_each(|path| *path = base.join(&path));
+        if overrides.is_empty() {
+            return Ok(config);
+        }
+        let unwritten = |e| Error::new(ErrorKind::Config, "the configuration cannot be written down").at(&name).because(e);
+        let mut table = toml::Table::try_from(&config).map_err(unwritten)?;
+        for set in overrides {
+            set.set(&mut table)?;
+            // One at a time, so that an error names the one that is wrong.
+            config = table.clone().try_into().map_err(|e| unreadable(&e).at(&set.from))?;
+        }
+        // All together: some keys need others.
+        let from = overrides.iter().map(|set| set.from.as_str()).collect::<Vec<_>>().join(", ");
+        config.validate().map_err(|e| e.within(&from))?;
         Ok(config)
     }
 
@@ -260,9 +263,11 @@ mod tests {
         let set = |all: &[&str]| all.iter().map(|s| Override::parse(s).unwrap()).collect::<Vec<_>>();
         let config = Config::load_with(Some(&path), &set(&["serve.address=127.0.0.1:2", "events.csv=e.csv"])).unwrap();
         assert_eq!((config.serve.address, config.classify.min_probability), ("127.0.0.1:2".parse().ok(), Some(0.6)));
-        assert_eq!(config.events.csv, Some(dir.path().join("e.csv")));
+        assert_eq!(config.events.csv, Some(PathBuf::from("e.csv")));
         assert_eq!(Config::load_with(None, &set(&["events.csv=e.csv"])).unwrap().events.csv, Some(PathBuf::from("e.csv")));
-        for wrong in ["classify.min_probability=2", "serve.adress=x", "listen.recent_s=soon"] {
+        let both = set(&["serve.certificate=c.pem", "serve.key=k.pem", "adapter.undo_rows=10000", "adapter.replay_rows=20000"]);
+        assert!(Config::load_with(Some(&path), &both).is_ok(), "keys that need one another");
+        for wrong in ["serve.key=k.pem", "classify.min_probability=2", "serve.adress=x", "listen.recent_s=soon"] {
             let error = Config::load_with(Some(&path), &set(&[wrong])).unwrap_err();
             assert!(error.kind() == ErrorKind::Config && error.to_string().contains(wrong.split('=').next().unwrap()), "{error}");
         }

@@ -35,7 +35,12 @@ impl Override {
     }
 
     /// Those among the variables of the environment, by name. Others that begin with `WHEATEAR_` are of other programs.
-    pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Override> {
+    pub fn from_environment() -> Vec<Override> {
+        // What is no text is none of them.
+        Override::from_variables(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+    }
+
+    fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<Override> {
         let of = |(name, value): (String, String)| {
             let rest = name.strip_prefix(PREFIX)?;
             let short = SHORT.iter().find(|(short, _)| *short == rest).map(|(_, key)| (*key).to_owned());
@@ -112,7 +117,7 @@ mod tests {
             ("WHEATEAR_CRASH_SEED", "1"),
             ("PATH", "/bin"),
         ];
-        let found = Override::from_environment(all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        let found = Override::from_variables(all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         let keys: Vec<&str> = found.iter().map(|o| o.key.as_str()).collect();
         assert_eq!(keys, ["adapter.folder", "listen.ask_per_hour", "serve.address"]);
     }

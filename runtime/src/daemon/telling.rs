@@ -32,6 +32,8 @@ const HEADS_KEPT: usize = 32;
 const EVENTS_KEPT: usize = 512;
 /// Questions that wait at most.
 const QUESTIONS: usize = 64;
+/// Windows that one label may be about.
+const ROWS_MAX: usize = 4096;
 /// Windows whose times are summed up.
 const TIMES_KEPT: usize = 1000;
 
@@ -128,7 +130,8 @@ impl Telling {
                 drop(self.ends.free.push(window));
                 worked = true;
             }
-            while let Ok(command) = self.ends.commands.try_recv() {
+            // Windows go before what is asked, whoever asks how much.
+            if let Ok(command) = self.ends.commands.try_recv() {
                 self.command(command);
                 worked = true;
             }
@@ -373,7 +376,7 @@ impl Telling {
     /// Notes that a label has taken these windows.
     fn take(&mut self, windows: &[u64]) {
         self.recent.note(windows, true);
-        let taken = self.recent.iter().filter(|(p, _)| windows.contains(&p.number));
+        let taken = self.recent.iter().filter(|(p, _)| windows.binary_search(&p.number).is_ok());
         let spans: Vec<(u32, u64, u64)> = taken.map(|(p, _)| (p.source, p.begin_ns, p.end_ns)).collect();
         spans.into_iter().for_each(|(source, begin, end)| self.questions.answered(source, (begin, end)));
     }
@@ -407,6 +410,12 @@ impl Telling {
                     .cure("take that label back first (undo), or correct its rows with wheatear relabel"),
             });
         };
+        if free.len() > ROWS_MAX {
+            return Err(Error::new(ErrorKind::Input, "a label is about too much sound at once")
+                .expected(format!("at most {ROWS_MAX} windows"))
+                .found(free.len())
+                .cure("name a shorter span"));
+        }
         let source = self.sources[first.source as usize].name.clone();
         let row = |(place, latent): &&&(&Place, &[i8])| LessonRow {
             latent: latent.to_vec(),

@@ -16,7 +16,9 @@ pub struct Facts {
     pub generation: u64,
     /// Rows that the statistics count under each class, as heard or as not heard.
     pub classes: Vec<ClassRows>,
-    /// Rows of no class.
+    /// Rows that the statistics count, of classes or of none.
+    pub rows: u64,
+    /// Those of no class.
     pub background_rows: u64,
     /// Classes that it has room for.
     pub max_classes: u32,
@@ -51,7 +53,12 @@ impl Facts {
         let background_rows = tally.remove(&None).unwrap_or(0);
         Ok(Facts {
             generation: adapter.generation(),
-            classes: tally.into_iter().filter_map(|(class, rows)| Some(ClassRows { class: class?, rows })).collect(),
+            // A class that was forgotten is none that may be named.
+            classes: tally
+                .into_iter()
+                .filter_map(|(class, rows)| Some(ClassRows { class: class.filter(|c| !c.is_retired())?, rows }))
+                .collect(),
+            rows: adapter.blocks().map(|(_, block)| block.rows()).sum(),
             background_rows,
             max_classes: adapter.header().creation.max_classes,
             refused: learning.standing().and_then(|s| s.verdict.as_ref()).filter(|v| !v.accepts()).map(ToString::to_string),

@@ -59,9 +59,9 @@ impl Recent {
         })
     }
 
-    /// Notes of the windows with these numbers whether a label has taken them.
+    /// Notes of the windows with these numbers, which ascend, whether a label has taken them.
     pub fn note(&mut self, numbers: &[u64], is_learned: bool) {
-        self.places.iter_mut().filter(|p| numbers.contains(&p.number)).for_each(|p| p.is_learned = is_learned);
+        self.places.iter_mut().filter(|p| numbers.binary_search(&p.number).is_ok()).for_each(|p| p.is_learned = is_learned);
     }
 
     /// Those with numbers from `first` to `last` of microphone `source`.

@@ -91,6 +91,18 @@ impl Request {
         Ok(Request::Label { target: target.checked()?, labels: label_text::parse(&labels)?, by: checked(by)? })
     }
 
+    /// With the last so many ms as a span that ends `now_ns`, so that they do not move while the request waits.
+    #[must_use]
+    pub fn heard_until(self, now_ns: u64) -> Request {
+        match self {
+            Request::Label { target: Target::Last { source, ms }, labels, by } => {
+                let begin_ns = now_ns.saturating_sub(u64::from(ms) * 1_000_000);
+                Request::Label { target: Target::Span { source, begin_ns, end_ns: now_ns }, labels, by }
+            }
+            other => other,
+        }
+    }
+
     /// A request to take labels back, from JSON.
     ///
     /// # Errors
@@ -205,6 +217,8 @@ mod tests {
         ] {
             assert_eq!(Request::label(json.as_bytes()).unwrap(), request, "{json}");
         }
+        let last = label(Target::Last { source: Some(1), ms: 3 }, "jay", "").heard_until(10_000_000);
+        assert_eq!(last, label(Target::Span { source: Some(1), begin_ns: 7_000_000, end_ns: 10_000_000 }, "jay", ""));
         assert_eq!(Request::undo(br#"{"labels": 2}"#).unwrap(), Request::Undo { labels: 2, by: String::new() });
         assert_eq!(Request::undo(br#"{"by": "anna"}"#).unwrap(), Request::Undo { labels: 1, by: "anna".into() });
     }

@@ -115,9 +115,15 @@ fn status_of(kind: ErrorKind) -> StatusCode {
 /// Asks the daemon, on a thread that may wait.
 pub(super) async fn ask<T: Send + 'static>(desk: &Arc<Desk>, question: impl FnOnce(&Handle) -> Result<T> + Send + 'static) -> Result<T> {
     let busy = || Error::new(ErrorKind::Busy, "too many requests wait for the daemon").cure("try again in a moment");
-    let _turn = desk.commands.try_acquire().map_err(|_| busy())?;
+    // Held until the daemon has answered, also where nobody waits for it any more.
+    let turn = desk.commands.clone().try_acquire_owned().map_err(|_| busy())?;
     let handle = desk.handle.clone();
-    tokio::task::spawn_blocking(move || question(&handle)).await.unwrap_or_else(|_| Err(busy()))
+    let work = move || {
+        let answer = question(&handle);
+        drop(turn);
+        answer
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(busy()))
 }
 
 async fn health(State(desk): Shared) -> Response {
@@ -141,7 +147,7 @@ async fn status(State(desk): Shared) -> Response {
         "backbone": about.backbone,
         "adapter": {
             "generation": facts.as_ref().map_or(0, |f| f.generation),
-            "rows": facts.as_ref().map_or(0, |f| f.classes.iter().map(|c| c.rows).sum::<u64>() + f.background_rows),
+            "rows": facts.as_ref().map_or(0, |f| f.rows),
             "max_classes": facts.as_ref().map_or(0, |f| f.max_classes),
             "classes": facts.as_ref().map_or(&[][..], |f| &f.classes),
             "background_rows": facts.as_ref().map_or(0, |f| f.background_rows),
@@ -215,7 +221,7 @@ async fn events(State(desk): Shared, wanted: Result<Query<Wanted>, QueryRejectio
 }
 
 async fn label(State(desk): Shared, request: Request) -> Response {
-    done(&desk, read(request).await.and_then(|body| Ok(request::Request::label(&body)?))).await
+    done(&desk, read(request).await.and_then(|body| Ok(request::Request::label(&body)?.heard_until(clock::since_boot_ns())))).await
 }
 
 async fn undo(State(desk): Shared, request: Request) -> Response {

@@ -87,7 +87,7 @@ struct Desk {
     handle: Handle,
     about: About,
     history: Option<History>,
-    commands: Semaphore,
+    commands: Arc<Semaphore>,
     begun: Instant,
 }
 
@@ -123,7 +123,7 @@ impl Server {
             handle,
             about,
             history,
-            commands: Semaphore::new(COMMANDS),
+            commands: Arc::new(Semaphore::new(COMMANDS)),
             begun: Instant::now(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -133,6 +133,19 @@ impl Server {
         };
         let thread = std::thread::Builder::new().name("serving".into()).spawn(work).map_err(failed)?;
         Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Whether it still serves.
+    ///
+    /// # Errors
+    /// `Storage` when its thread has ended.
+    pub fn check(&self) -> Result<()> {
+        match self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished) {
+            true => {
+                Err(Error::new(ErrorKind::Storage, "the page is served no more").at(self.address).cure("see the log, and start it again"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Where it is served.
@@ -151,7 +164,11 @@ impl Drop for Server {
     }
 }
 
-fn check(settings: &ServeSettings) -> Result<()> {
+/// Whether it may be served so.
+///
+/// # Errors
+/// `Config` when the address is not loopback and a token or TLS is missing, or the token is no good one.
+pub fn check(settings: &ServeSettings) -> Result<()> {
     let wrong = |what: &str, expected: String| Err(Error::new(ErrorKind::Config, what).at(settings.address).expected(expected));
     let is_loopback = settings.address.ip().is_loopback();
     if !is_loopback && (settings.token.is_none() || settings.tls.is_none()) {

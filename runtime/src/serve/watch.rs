@@ -60,7 +60,8 @@ pub struct Watch {
 
 struct Held {
     next_number: u64,
-    events: VecDeque<(u64, Arc<Event>)>,
+    /// With its number, and as JSON.
+    events: VecDeque<(u64, Arc<Event>, Arc<str>)>,
     facts: Option<Facts>,
     updates: VecDeque<Update>,
     columns: Vec<Columns>,
@@ -96,7 +97,10 @@ impl Watch {
         let held = self.held();
         let receiver = self.told.subscribe();
         let Some(after) = after else { return (Vec::new(), receiver) };
-        let missed = held.events.iter().filter(|(number, _)| *number > after).map(|(number, e)| message(*number, e)).collect();
+        // A number of a daemon before this one was of other events.
+        let after = if after < held.next_number { after } else { 0 };
+        let missed = held.events.iter().filter(|(number, ..)| *number > after);
+        let missed = missed.map(|(number, _, data)| Message { name: "event", number: Some(*number), data: data.clone() }).collect();
         (missed, receiver)
     }
 
@@ -112,7 +116,9 @@ impl Watch {
 
     /// The newest events that are wanted, at most `limit`, the newest first.
     pub fn events(&self, limit: usize, wanted: impl Fn(u64, &Event) -> bool) -> Vec<(u64, Arc<Event>)> {
-        self.held().events.iter().rev().filter(|(number, e)| wanted(*number, e)).take(limit).cloned().collect()
+        let held = self.held();
+        let found = held.events.iter().rev().filter(|(number, e, _)| wanted(*number, e)).take(limit);
+        found.map(|(number, event, _)| (*number, event.clone())).collect()
     }
 
     /// How the adapter stands; none before the daemon has said so.
@@ -147,25 +153,21 @@ impl Default for Watch {
     }
 }
 
-fn message(number: u64, event: &Event) -> Message {
-    // An event is always JSON: its keys are texts.
-    let data = serde_json::to_string(event).unwrap_or_default();
-    Message { name: "event", number: Some(number), data: data.into() }
-}
-
 impl Sink for Watch {
     fn wants_sound(&self) -> bool {
         true
     }
 
     fn take(&mut self, event: &Event) -> Result<()> {
+        // An event is always JSON: its keys are texts.
+        let data: Arc<str> = serde_json::to_string(event).unwrap_or_default().into();
         let mut held = self.held();
         let number = held.next_number;
         held.next_number += 1;
         if held.events.len() == EVENTS {
             held.events.pop_front();
         }
-        held.events.push_back((number, Arc::new(event.clone())));
+        held.events.push_back((number, Arc::new(event.clone()), data.clone()));
         if let What::Serving { took_ms, .. } = event.what {
             let report = held.facts.as_ref().map(|f| &f.report);
             let of = |of: fn(&crate::monitor::Report) -> Option<f64>| report.and_then(of);
@@ -176,7 +178,8 @@ impl Sink for Watch {
             }
             held.updates.push_back(Update { at, generation, took_ms, accuracy, forgetting, drift, temperature_c });
         }
-        drop(self.told.send(message(number, event)));
+        // That nobody watches is no error.
+        drop(self.told.send(Message { name: "event", number: Some(number), data }));
         Ok(())
     }
 
@@ -248,6 +251,7 @@ mod tests {
         let all = watch.events(usize::MAX, |_, _| true);
         assert_eq!((all.len(), all[0].0, all[EVENTS - 1].0), (EVENTS, 1011, 12));
         assert!(watch.follow(None).0.is_empty());
+        assert_eq!(watch.follow(Some(5000)).0.len(), EVENTS, "a number of a daemon before");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::audio::capture::{Channel, MicrophoneSettings, devices};
 use crate::backbone::manifest::Manifest;
 use crate::board::Board;
-use crate::config::Config;
+use crate::config::{Config, ListenConfig};
 use crate::daemon::{Daemon, Handle, Sink, Source};
 use crate::learner::Budget;
 use crate::live::learning::Learning;
@@ -36,8 +36,8 @@ impl Service {
     /// `Config` when the configuration does not name enough, or something that cannot be; those of the board, the backbone, the adapter,
     /// the sinks and the page; with `must_hear` those of [`devices::find`].
     pub fn start(config: Config, mut sinks: Vec<Box<dyn Sink>>, must_hear: bool, device: Option<[u8; 16]>) -> Result<Service> {
-        let mut settings = settings::daemon(&config)?;
-        let serve = settings::serve(&config)?;
+        check(&config)?;
+        let (mut settings, serve) = (settings::daemon(&config)?, settings::serve(&config)?);
         let board = config.board.as_deref().map(Board::load).transpose()?;
         let folder = adapter::adapter_folder(&config)?;
         let backbone = BackboneChoice::new(&config, Some(&folder))?;
@@ -84,9 +84,10 @@ impl Service {
     /// Whether everything still runs.
     ///
     /// # Errors
-    /// As [`Daemon::check`].
+    /// As [`Daemon::check`] and [`Server::check`].
     pub fn check(&self) -> Result<()> {
-        self.daemon.check()
+        self.daemon.check()?;
+        self.server.as_ref().map_or(Ok(()), Server::check)
     }
 
     /// Takes another configuration while sound goes on: when a class counts as heard, and what is asked. Names the tables in which
@@ -95,11 +96,13 @@ impl Service {
     /// # Errors
     /// `Config` when it is wrong, `Busy` when the daemon has stopped; the one before holds on.
     pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
-        let settings = settings::daemon(&config)?;
-        self.daemon.handle().configure(settings)?;
+        check(&config)?;
+        self.daemon.handle().configure(settings::daemon(&config)?)?;
         let waits = settings::needs_restart(&self.config, &config);
+        // What waits for a restart waits until there is one.
+        let ListenConfig { microphones, rate_hz, channel, recent_s, .. } = self.config.listen.clone();
         self.config.classify = config.classify;
-        self.config.listen = config.listen;
+        self.config.listen = ListenConfig { microphones, rate_hz, channel, recent_s, ..config.listen };
         Ok(waits)
     }
 
@@ -111,6 +114,22 @@ impl Service {
         drop(self.server);
         self.daemon.stop()
     }
+}
+
+/// Whether a service can be started of `config`, as far as can be said before anything is opened or made.
+///
+/// # Errors
+/// `Config` when something is missing or does not go together; `Missing` or `Storage` when a file that it names cannot be read.
+pub fn check(config: &Config) -> Result<()> {
+    config.validate()?;
+    settings::daemon(config)?;
+    if let Some(serve) = settings::serve(config)? {
+        crate::serve::check(&serve)?;
+    }
+    let folder = adapter::adapter_folder(config)?;
+    BackboneChoice::new(config, Some(&folder))?;
+    config.board.as_deref().map(Board::load).transpose()?;
+    sinks::check(config)
 }
 
 /// Names of the microphones, and the devices that they are.

@@ -70,7 +70,6 @@ pub(super) fn needs_restart(now: &Config, wanted: &Config) -> Vec<&'static str> 
         ("board", now.board != wanted.board),
         ("backbone", now.backbone != wanted.backbone),
         ("adapter", now.adapter != wanted.adapter),
-        ("learn", now.learn != wanted.learn),
         ("listen", fixed(now) != fixed(wanted)),
         ("serve", now.serve != wanted.serve),
         ("events", now.events != wanted.events),

@@ -50,6 +50,14 @@ pub(super) fn open(config: &Config, daemon: &Speaking) -> Result<Named> {
     Ok((all, history))
 }
 
+/// Whether the broker can be spoken to as configured.
+///
+/// # Errors
+/// As [`mqtt::Settings::validate`].
+pub(super) fn check(config: &Config) -> Result<()> {
+    config.mqtt.url.as_ref().map_or(Ok(()), |url| broker(config, url).validate())
+}
+
 fn past(path: &Path) -> History {
     let history = sinks::History::new(path);
     Box::new(move |before, limit, kind, class| history.page(before, limit, kind, class))

@@ -197,3 +197,11 @@ impl Desk {
         self.events.try_iter().collect()
     }
 }
+
+/// Class, id and begin of an event that began.
+pub fn began(event: &Event) -> Option<(String, u64, u64)> {
+    match &event.what {
+        What::Began { class, id, begin, .. } => Some((class.clone(), *id, begin.monotonic_ns)),
+        _ => None,
+    }
+}

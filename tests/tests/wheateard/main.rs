@@ -111,7 +111,15 @@ fn a_wrong_configuration_is_refused_with_the_key() {
         std::fs::write(&path, text).unwrap();
         Ran::from(wheateard().arg("--config").arg(&path).output().unwrap()).fails(code, parts);
     }
-    std::fs::write(&path, "[listen]\nask_per_hour = 6\n").unwrap();
+    let whole = "[listen]\nask_per_hour = 6\n[adapter]\nfolder = \"a\"\n[backbone]\nfolder = \"b\"\n";
+    for (text, part) in [
+        ("[serve]\naddress = \"0.0.0.0:7380\"\n", "a token and TLS"),
+        ("[mqtt]\nurl = \"mqtt://h:1\"\npassword_file = \"p\"\n", "username"),
+    ] {
+        std::fs::write(&path, format!("{whole}{text}")).unwrap();
+        Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).fails(6, &[part]);
+    }
+    std::fs::write(&path, whole).unwrap();
     Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).ok();
     Ran::from(wheateard().arg("--check").arg("--config").arg(&path).env("WHEATEAR_LISTEN_ASK_PER_HOUR", "x").output().unwrap())
         .fails(6, &["WHEATEAR_LISTEN_ASK_PER_HOUR"]);

@@ -82,7 +82,7 @@ struct Hearing {
     /// What is shorter is not told, in ms (listen.min_ms); usually 0
     #[arg(long, value_name = "MS")]
     min_ms: Option<u32>,
-    /// Longest pause within an event, in ms (listen.merge_ms); usually 1000
+    /// Longest pause within an event, in ms (listen.merge_ms); usually 500
     #[arg(long, value_name = "MS")]
     merge_ms: Option<u32>,
     /// Windows that no one is sure of are asked about, so many an hour (listen.ask_per_hour); usually none

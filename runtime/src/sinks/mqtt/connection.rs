@@ -23,7 +23,7 @@ use super::settings::{Checked, RETRY_MAX_MS};
 use super::topics::{OFFLINE, ONLINE};
 use super::{Counts, FAREWELL, KEEP_ALIVE, WINDOW};
 use crate::live::request::Request;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, clock};
 
 /// What the thread works with.
 pub(super) struct Shared {
@@ -271,7 +271,7 @@ fn take(shared: &Shared, publish: &Publish) {
         let error = Error::new(ErrorKind::Input, "a retained request is ignored: it would be done again at each start");
         Err(error.at(topic).cure("publish it without retain, and delete the one that is kept"))
     } else if is_label {
-        Request::label(&publish.payload)
+        Request::label(&publish.payload).map(|r| r.heard_until(clock::since_boot_ns()))
     } else {
         Request::undo(&publish.payload)
     };

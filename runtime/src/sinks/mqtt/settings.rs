@@ -96,6 +96,14 @@ impl Settings {
         }
     }
 
+    /// Whether a broker can be spoken to so.
+    ///
+    /// # Errors
+    /// `Config` when a setting cannot be one; `Missing`, `Input` or `Storage` when a file that they name cannot be read.
+    pub fn validate(&self) -> Result<()> {
+        self.check().map(|_| ())
+    }
+
     /// Checks every setting, and reads the files that they name.
     pub(super) fn check(&self) -> Result<Checked> {
         let (is_tls, host, port) = self.address()?;
