@@ -103,7 +103,8 @@ fn a_wrong_configuration_is_refused_with_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.toml");
     for (text, code, parts) in [
-        ("[serve]\naddress = \"0.0.0.0:7380\"\n[adapter]\nfolder = \"a\"\n", 6, &["backbone"][..]),
+        ("[serve]\naddress = \"0.0.0.0:7380\"\n[adapter]\nfolder = \"a\"\n", 6, &["a token and TLS"][..]),
+        ("[adapter]\nfolder = \"a\"\n", 6, &["no backbone is named", "backbone.folder"]),
         ("[listen]\nask_per_hour = 9999\n", 6, &["w.toml", "listen.ask_per_hour", "0 to 3600", "9999"]),
         ("[listen]\nmicrophone = \"x\"\n", 6, &["w.toml", "microphone"]),
         ("", 6, &["no adapter is named", "adapter.folder"]),
