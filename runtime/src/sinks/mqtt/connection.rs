@@ -179,7 +179,11 @@ async fn connection(shared: &Shared) -> End {
                 }
             }
             Some(Ok(Event::Outgoing(Outgoing::Publish(number)))) => flight.sent(number),
-            Some(Ok(Event::Outgoing(Outgoing::Disconnect))) => break End::Left,
+            Some(Ok(Event::Outgoing(Outgoing::Disconnect))) if leaving == Leaving::Disconnecting => break End::Left,
+            // The library takes its leave of a broker that breaks the protocol.
+            Some(Ok(Event::Outgoing(Outgoing::Disconnect))) => {
+                break End::Lost { was_connected, why: "the broker broke the protocol".into() };
+            }
             Some(Ok(_)) => {}
             Some(Err(e)) => {
                 if is_too_large(&e)
