@@ -154,23 +154,22 @@ fn through_the_page(width: u32, height: u32) {
     browser.wait_for("an event", "return document.querySelector('#events > li.event[data-class=cello]') !== null");
     browser.picture(&format!("heard-{width}.png"));
     let first = "#events > li.event[data-class=cello] [data-action=yes]";
-    let learned = || request(&address, "GET", "/api/v1/events?kind=learned", "").1.as_array().unwrap().len();
-    let before = learned();
-    browser.click(first);
-    let until = Instant::now() + LONG;
-    // All of its windows may have been in a label before.
-    while learned() == before && !browser.text("#message").contains("labelled already") {
-        assert!(Instant::now() < until, "the tap teaches nothing: {}", browser.text("#message"));
-        std::thread::sleep(Duration::from_millis(100));
-    }
     let rows = || {
         let (_, status) = request(&address, "GET", "/api/v1/status", "");
         let classes = status["adapter"]["classes"].as_array().unwrap().iter();
         classes.map(|c| (c["class"].as_str().unwrap().to_owned(), c["rows"].as_u64().unwrap())).collect::<Vec<_>>()
     };
+    let total = |rows: &[(String, u64)]| rows.iter().map(|(_, n)| n).sum::<u64>();
+    let before = total(&rows());
+    browser.click(first);
+    let until = Instant::now() + LONG;
+    // All of its windows may have been in a label before.
+    while total(&rows()) == before && !browser.text("#message").contains("labelled already") {
+        assert!(Instant::now() < until, "the tap teaches nothing: {}", browser.text("#message"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let taught = rows();
     assert_eq!(taught.iter().map(|(class, _)| class.as_str()).collect::<Vec<_>>(), [hostile, "cello"]);
-    let total = |rows: &[(String, u64)]| rows.iter().map(|(_, n)| n).sum::<u64>();
     browser.click("#undo");
     let until = Instant::now() + LONG;
     while total(&rows()) >= total(&taught) {
