@@ -210,8 +210,12 @@ fn microphones(config: &Config) -> Result<Finding> {
     let named = &config.listen.microphones;
     let wanted: Vec<Option<&str>> = if named.is_empty() { vec![None] } else { named.iter().map(|m| Some(m.as_str())).collect() };
     let found = wanted.into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
-    if let Some(refused) = found.iter().find_map(|input| input.refused.as_ref().map(|why| format!("{}: {why}", input.name))) {
-        return Err(Error::new(ErrorKind::Missing, "a microphone gives no sound").found(refused).cure("look who else has it open"));
+    if let Some(refused) =
+        found.iter().find(|input| input.formats.is_empty()).map(|i| format!("{}: {}", i.name, i.refused.as_deref().unwrap_or("no format")))
+    {
+        return Err(Error::new(ErrorKind::Missing, "a microphone gives no sound")
+            .found(refused)
+            .cure("see wheatear devices; start the sound server, or look who else has it open"));
     }
     Ok(Finding::well("microphones", found.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ")))
 }
