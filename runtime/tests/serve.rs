@@ -164,6 +164,7 @@ fn a_sound_is_heard_labelled_known_and_taken_back_over_the_api() {
     assert_eq!(classes, ["high", "low", "lower"], "{status}");
     let undone = served.checked("post", "/api/v1/undo", &served.post("/api/v1/undo", "", "{}"));
     assert_eq!(undone["rows"], learned["rows"]);
+    messages.wait_for("who did it", |name, data| name == "event" && data["event"] == "undone" && data["by"] == "page");
 
     let path = "/api/v1/events?kind=learned&class=lower";
     let events = served.checked("get", path, &served.get(path));

@@ -63,7 +63,7 @@ impl NewAdapterArgs {
     ) -> Result<Adapter> {
         let mut config = config.clone();
         self.set(&mut config);
-        let was_there = folder.exists();
+        let was_there = std::fs::read_dir(folder).is_ok_and(|mut d| d.next().is_some());
         let adapter = service::adapter::open_or_create(&config, board, folder, (backbone, manifest), self.device, sounds)?;
         if !was_there {
             tell_size(&adapter.header().creation)?;

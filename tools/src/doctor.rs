@@ -10,14 +10,12 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use wheatear::audio::capture::devices;
 use wheatear::backbone::Backbone;
-use wheatear::backbone::manifest::Manifest;
-use wheatear::backbone::session::{OrtBackbone, SessionOptions};
 use wheatear::board::Board;
 use wheatear::config::{Config, Override};
 use wheatear::latent::SpaceId;
 use wheatear::service;
 use wheatear::service::adapter::{adapter_folder, size_mib};
-use wheatear::service::backbone::hinted;
+use wheatear::service::backbone::BackboneChoice;
 use wheatear::store::{Access, Adapter, Recovery};
 use wheatear::{Error, ErrorKind, Result, clock};
 
@@ -139,8 +137,7 @@ fn configured(args: &Args) -> Result<Config> {
 /// Whether a daemon would start with it; without a backbone or an adapter, of which others say more, whether it holds together.
 fn usable(config: &Config) -> Result<Finding> {
     let adapter = config.adapter.folder.as_deref();
-    let has_backbone = config.backbone.folder.is_some() || adapter.and_then(hinted).is_some();
-    if adapter.is_some() && has_backbone {
+    if adapter.is_some() && BackboneChoice::new(config, adapter).is_ok() {
         service::check(config)?
     } else {
         config.validate()?
@@ -149,14 +146,7 @@ fn usable(config: &Config) -> Result<Finding> {
 }
 
 fn backbone(config: &Config) -> Result<Finding> {
-    let adapter = config.adapter.folder.as_deref();
-    let folder = config.backbone.folder.clone().or_else(|| hinted(adapter?));
-    let folder =
-        folder.ok_or_else(|| Error::new(ErrorKind::Config, "no backbone is named").cure("give --backbone FOLDER, or backbone.folder"))?;
-    let (manifest, text) = Manifest::load(&folder)?;
-    drop(text);
-    let options = SessionOptions { library: config.backbone.onnxruntime.clone(), ..SessionOptions::default() };
-    let mut session = OrtBackbone::load(&manifest, &folder, config.backbone.variant.as_deref(), &options)?;
+    let (manifest, mut session) = BackboneChoice::new(config, config.adapter.folder.as_deref())?.session()?;
     let (input, mut embedding) = (vec![0.0; session.input_len()], vec![0.0; session.dim()]);
     let mut took = Vec::new();
     for _ in 0..WINDOWS {
@@ -185,11 +175,11 @@ fn adapter(config: &Config) -> Result<Finding> {
         return Ok(Finding::well("adapter", format!("{}: not there yet; it is made by the first start", folder.display())));
     }
     let adapter = Adapter::open(&folder, Access::Read)?;
-    if let Some(backbone) = config.backbone.folder.clone().or_else(|| hinted(&folder)) {
-        let (manifest, _) = Manifest::load(&backbone)?;
+    if let Ok(backbone) = BackboneChoice::new(config, Some(&folder)) {
+        let manifest = backbone.manifest()?;
         adapter.check_space(SpaceId::of(&manifest, Some(adapter.header().creation.bits))?, &manifest.name)?;
     }
-    let classes = adapter.tally().keys().flatten().count();
+    let classes = adapter.tally().keys().flatten().filter(|c| !c.is_retired()).count();
     let text = format!("{}: generation {}, classes: {classes}", folder.display(), adapter.generation());
     let board = config.board.as_deref().map(Board::load).transpose()?;
     if adapter.damaged_chunks() > 0 {

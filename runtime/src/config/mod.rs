@@ -235,6 +235,7 @@ mod tests {
             ("[serve]\nkey = \"k.pem\"", "serve.certificate"),
             ("[events]\nmax_mib = 0", "events.max_mib"),
             ("[mqtt]\nurl = \"http://x\"", "mqtt.url"),
+            ("[mqtt]\npassword = \"x\"", "password"),
             ("[mqtt]\ndevice = \"a/b\"", "mqtt.device"),
             ("[mqtt]\nprefix = \"a/#\"", "mqtt.prefix"),
         ] {

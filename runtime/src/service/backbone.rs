@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::backbone::manifest::Manifest;
-use crate::backbone::session::SessionOptions;
+use crate::backbone::session::{OrtBackbone, SessionOptions};
 use crate::config::Config;
 use crate::pipeline::Embedder;
 use crate::{Error, ErrorKind, Result};
@@ -101,6 +101,16 @@ impl BackboneChoice {
     /// As [`remember`].
     pub fn remember(&self, adapter: &Path) {
         remember(&self.folder, adapter);
+    }
+
+    /// Loads its graph alone, with the manifest.
+    ///
+    /// # Errors
+    /// As [`BackboneChoice::manifest`] and [`OrtBackbone::load`].
+    pub fn session(&self) -> Result<(Manifest, OrtBackbone)> {
+        let manifest = self.manifest()?;
+        let session = OrtBackbone::load(&manifest, &self.folder, self.variant.as_deref(), &self.options)?;
+        Ok((manifest, session))
     }
 
     /// Loads the backbone.

@@ -12,15 +12,12 @@
 //! each microphone, so that a file that holds several of them has several zeros; Raven's last columns tell them apart. Raven's selections
 //! are numbered from 1 in each file. Tabs and line ends in names become spaces where the format has no quotes.
 
-use serde::{Deserialize, Serialize};
-
 use super::utc::utc;
 use crate::event::{Event, What};
 use crate::{Error, ErrorKind, Result};
 
 /// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// All events, a line of JSON each.
     Json,

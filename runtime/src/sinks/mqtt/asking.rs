@@ -26,12 +26,8 @@ pub(super) struct Reply {
 
 /// Until nobody can ask any more.
 pub(super) fn run(asked: Receiver<Asked>, ask: impl Fn(Request) -> Result<Answered>, outbox: &Arc<Outbox>) {
-    for Asked { mut request, reply } in asked {
+    for Asked { request, reply } in asked {
         let is_label = matches!(request, Request::Label { .. });
-        let (Request::Label { by, .. } | Request::Undo { by, .. }) = &mut request;
-        if by.is_empty() {
-            *by = "mqtt".into();
-        }
         outbox.answer(answer(reply, is_label, ask(request)));
     }
 }

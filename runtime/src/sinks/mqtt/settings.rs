@@ -6,7 +6,6 @@ use rumqttc::Transport;
 use rumqttc::v5::MqttOptions;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, LastWill};
-use serde::{Deserialize, Serialize};
 
 use super::topics::{self, Topics};
 use super::{KEEP_ALIVE, PACKET_MAX_BYTES, WINDOW};
@@ -23,49 +22,28 @@ const PASSWORD_MAX_BYTES: u64 = 4096;
 const TRUSTED: [&str; 3] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// A broker, and how this device is known to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `mqtt://host:port`, or `mqtts://host:port` over TLS; the port is 1883, or 8883, when left out.
     pub url: String,
     /// Name of this device, of letters, digits, `_` and `-`: at most 64. No two devices of a broker have the same.
     pub device: String,
     /// Begin of all topics; `wheatear/DEVICE` when left out.
-    #[serde(default)]
     pub prefix: Option<String>,
     /// Client id; `wheatear-DEVICE` when left out.
-    #[serde(default)]
     pub client_id: Option<String>,
     /// User name, where the broker asks for one.
-    #[serde(default)]
     pub username: Option<String>,
     /// File that holds the password, and nothing else; a line end behind it is not part of it.
-    #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// Certificates of whom to trust, in PEM; those of the system when left out. For `mqtts` alone.
-    #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Begin of Home Assistant's topics of discovery; nothing is announced when it is empty.
-    #[serde(default = "homeassistant")]
     pub discovery: String,
     /// Events that wait while there is no broker, 1 to [`WAITING_MAX`]; the oldest are dropped.
-    #[serde(default = "waiting")]
     pub waiting: u32,
     /// Wait before the second try to connect, in ms, 10 to [`RETRY_MAX_MS`]; it doubles up to that with each further one.
-    #[serde(default = "retry_ms")]
     pub retry_ms: u64,
-}
-
-fn homeassistant() -> String {
-    "homeassistant".into()
-}
-
-fn waiting() -> u32 {
-    1000
-}
-
-fn retry_ms() -> u64 {
-    1000
 }
 
 /// Settings that were checked.
@@ -90,9 +68,9 @@ impl Settings {
             username: None,
             password_file: None,
             ca_file: None,
-            discovery: homeassistant(),
-            waiting: waiting(),
-            retry_ms: retry_ms(),
+            discovery: "homeassistant".into(),
+            waiting: 1000,
+            retry_ms: 1000,
         }
     }
 
@@ -287,13 +265,6 @@ mod tests {
         let settings =
             Settings { username: Some("anna".into()), password_file: Some(folder.path().join("none")), ..Settings::new("mqtt://b", "box") };
         assert_eq!(settings.check().err().unwrap().kind(), ErrorKind::Missing);
-    }
-
-    #[test]
-    fn settings_are_read_from_toml_and_unknown_keys_refused() {
-        let short: Settings = toml::from_str("url = 'mqtt://broker'\ndevice = 'box'").unwrap();
-        assert_eq!(short, Settings::new("mqtt://broker", "box"));
-        assert!(toml::from_str::<Settings>("url = 'mqtt://broker'\ndevice = 'box'\npassword = 'x'").is_err());
     }
 
     #[cfg(feature = "mqtts")]
