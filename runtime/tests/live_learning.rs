@@ -4,15 +4,21 @@ use wheatear::head::{Head, LinearHead, argmax};
 use wheatear::latent::SpaceId;
 use wheatear::learn::{ClassName, LabelSet, Origin};
 use wheatear::learner::Budget;
+use wheatear::live::facts::Facts;
 use wheatear::live::learning::{Learning, Lesson, LessonRow};
-use wheatear::store::{Access, Adapter, Creation};
+use wheatear::store::{Access, Adapter, Creation, Durability};
 use wheatear::units::Moment;
 
 const DIM: usize = 8;
 
 fn learning(folder: &std::path::Path) -> Learning {
+    learning_of(folder, 1024)
+}
+
+/// With room for so many rows in replay.
+fn learning_of(folder: &std::path::Path, replay_rows: u32) -> Learning {
     let origin = Origin { device: [7; 16], incarnation: 1 };
-    let creation = Creation::new(SpaceId([3; 32]), "made-up", DIM as u32, 8, vec![0.05; DIM], origin).with_replay_rows(1024);
+    let creation = Creation::new(SpaceId([3; 32]), "made-up", DIM as u32, 8, vec![0.05; DIM], origin).with_replay_rows(replay_rows);
     Learning::new(Adapter::create(folder, creation, [9; 16]).unwrap(), 1, Budget::default()).unwrap()
 }
 
@@ -114,4 +120,24 @@ fn a_refused_head_stays_refused_after_learning_ends_and_begins_again() {
     let again = Learning::new(Adapter::open(&path, Access::Write).unwrap(), 1, Budget::default()).unwrap();
     let standing = again.standing().unwrap();
     assert!(standing.is_refused() && standing.served.head == right, "{:?}", standing.verdict);
+}
+
+#[test]
+fn a_class_that_was_forgotten_is_counted_and_not_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let mut learning = learning_of(&path, 16);
+    for round in 0..10 {
+        (0..2).for_each(|c| drop(learning.learn(&lesson(c, 10 * round, NAMES[c])).unwrap()));
+    }
+    let rows = |facts: &Facts| facts.classes.iter().map(|c| (c.class.to_string(), c.rows)).collect::<Vec<_>>();
+    let before = Facts::of(&learning).unwrap();
+    assert_eq!((rows(&before), before.rows), (vec![("ant".into(), 30), ("bee".into(), 30)], 60));
+    learning.close().unwrap();
+    drop(learning);
+    let mut adapter = Adapter::open(&path, Access::Write).unwrap();
+    adapter.forget(&ClassName::new("ant").unwrap(), Durability::Now).unwrap();
+    let after = Facts::of(&Learning::new(adapter, 1, Budget::default()).unwrap()).unwrap();
+    assert_eq!(rows(&after), [("bee".into(), 30)]);
+    assert!((31..60).contains(&after.rows), "rows of it that had left replay stay counted: {}", after.rows);
 }
