@@ -105,7 +105,10 @@ impl Messages {
 
     fn next(&mut self) -> (String, Option<u64>, Value) {
         let (mut name, mut id, mut data) = (String::new(), None, Value::Null);
+        // Comments show that the line is up, and are no message.
+        let until = Instant::now() + Duration::from_secs(30);
         loop {
+            assert!(Instant::now() < until, "no message in time");
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
             let line = line.trim_end();
