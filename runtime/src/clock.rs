@@ -5,11 +5,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::units::Moment;
 
-/// Now, by the monotonic clock of this boot and the wall clock. Nothing tells how well the wall clock is set, so its
-/// uncertainty is unknown.
+/// Now, by the monotonic clock of this boot and the wall clock, as uncertain as [`uncertainty_ms`] says.
 pub fn now() -> Moment {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok());
-    Moment { boot_id: boot_id(), monotonic_ns: since_boot_ns(), wall_ms: wall, ..Moment::UNKNOWN }
+    Moment { boot_id: boot_id(), monotonic_ns: since_boot_ns(), wall_ms: wall, uncertainty_ms: uncertainty_ms() }
+}
+
+/// Greatest error of the wall clock in ms, as whatever sets it (NTP, GPS) has told the kernel; `u32::MAX` while nothing does.
+pub fn uncertainty_ms() -> u32 {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: all bytes zero are a valid timex, whose modes, all unset, say that the call only reads into it.
+        let (state, told) = unsafe {
+            let mut told: libc::timex = std::mem::zeroed();
+            (libc::adjtimex(&raw mut told), told)
+        };
+        if (0..libc::TIME_ERROR).contains(&state) && told.status & libc::STA_UNSYNC == 0 {
+            return u32::try_from(told.maxerror).map_or(u32::MAX, |us| us.div_ceil(1000).saturating_add(1));
+        }
+    }
+    u32::MAX
 }
 
 /// Nanoseconds since boot, sleep included (`CLOCK_BOOTTIME`).

@@ -58,7 +58,7 @@ pub enum What {
         begin_s: f64,
         /// End in seconds from the source's start.
         end_s: f64,
-        /// When it began and ended, of live sound, as well as the device's clock knew then.
+        /// When it began and ended, as well as the device's clock knew then; of a file where its recorder says when it was made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         span: Option<(Moment, Moment)>,
         /// The most probable class.

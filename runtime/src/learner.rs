@@ -68,6 +68,22 @@ pub struct Served {
 }
 
 impl Served {
+    /// Why what it says is not to be believed: no held row of `adapter` judges it, and so its numbers are no probabilities. None where
+    /// some do, and for heads that none judges ever.
+    pub fn unjudged(&self, adapter: &Adapter) -> Option<String> {
+        if self.members.is_empty() || self.evidence.is_some() {
+            return None;
+        }
+        let cure = match adapter.damaged_chunks() {
+            0 => "teach more: it takes two classes, and two recordings of each".to_owned(),
+            n => {
+                let (folder, s) = (adapter.folder().display(), if n == 1 { "" } else { "s" });
+                format!("the rows of {n} damaged chunk{s} left replay: wheatear repair {folder} --out NEW makes a new one of what is whole")
+            }
+        };
+        Some(format!("no held row can judge the head, and how sure it is means nothing; {cure}"))
+    }
+
     /// Checks what was read against D = `dim`.
     ///
     /// # Errors

@@ -5,10 +5,12 @@
 mod desk;
 
 use desk::*;
-use wheatear::daemon::{Sink, Target};
+use wheatear::daemon::{Settings, Sink, Target};
 use wheatear::event::{Event, What};
 use wheatear::learn::{BlockKind, ClassName, LabelSet};
-use wheatear::store::{Access, Adapter};
+use wheatear::learner::Budget;
+use wheatear::live::learning::Learning;
+use wheatear::store::{Access, Adapter, ORDINARY};
 use wheatear::{Error, ErrorKind, Result};
 
 #[test]
@@ -212,4 +214,62 @@ fn an_unsure_window_is_asked_about_and_a_label_answers_the_question() {
     let labels = LabelSet::single(ClassName::new("middle").unwrap());
     desk.daemon().handle().label(Target::Window(window), labels, "test").unwrap();
     assert_eq!(asked(&desk), 0);
+}
+
+fn adapter_in(desk: &Desk, name: &str) -> Adapter {
+    Adapter::open(&desk.folder.path().join(name), Access::Write).unwrap()
+}
+
+fn classes(adapter: &Adapter) -> Vec<String> {
+    let block = adapter.block(BlockKind::Latents).unwrap();
+    block.iter().flat_map(|b| b.classes()).filter(|(_, sums)| sums.n > 0).map(|(class, _)| class.to_string()).collect()
+}
+
+#[test]
+fn windows_that_nobody_named_become_background_at_their_rate_and_undo_passes_them_over() {
+    // A window a second, once it has left the second that is held.
+    let mut desk = Desk::with(1, vec![], false, &Settings { recent_s: 1, background_per_hour: 3600.0, ..Settings::default() });
+    let spans: Vec<_> = [500.0, 1500.0, 500.0, 1500.0].map(|hz| desk.play(0, hz)).into();
+    desk.label(0, spans[3], "high").unwrap();
+    assert_eq!(desk.daemon().handle().undo(1, "test").unwrap().rows, 20);
+    assert_eq!(desk.daemon().handle().undo(1, "test").unwrap_err().kind(), ErrorKind::Input, "nobody gave another label");
+    let told = desk.stop();
+    let by = |e: &Event| matches!(&e.what, What::Learned { by, classes, rows: 1, .. } if by == ORDINARY && classes.is_empty());
+    let ordinary = told.iter().filter(|e| by(e)).count();
+    assert!((2..=3).contains(&ordinary), "{ordinary}");
+    let adapter = adapter_in(&desk, "a");
+    let background = adapter.block(BlockKind::Background).unwrap().unwrap();
+    assert_eq!((background.rows(), classes(&adapter)), (ordinary as u64, vec![]));
+}
+
+#[test]
+fn another_adapter_takes_its_place_while_sound_goes_on_and_the_one_before_is_whole() {
+    let mut desk = Desk::new(1, vec![]);
+    desk.learn(0, 500.0, "low");
+    desk.learn(0, 1500.0, "high");
+    let span = desk.play(0, 1000.0);
+    desk.label(0, span, "middle").unwrap();
+    let creation = Adapter::open(&desk.folder.path().join("a"), Access::Read).unwrap().header().creation.clone();
+    let other = Adapter::create(&desk.folder.path().join("b"), creation, [8; 16]).unwrap();
+    desk.daemon().handle().swap(Learning::new(other, 1, Budget::default()).unwrap()).unwrap();
+    // What the first had learned the second has not.
+    desk.label(0, span, "deep").unwrap();
+    desk.learn(0, 500.0, "deeper");
+    let (_, lost) = (desk.play(0, 500.0), desk.daemon().handle().counts().unwrap());
+    assert_eq!((lost.windows_dropped, lost.frames_lost), (0, 0));
+    desk.event("an event of the second", |e| began(e).filter(|b| b.0 == "deeper"));
+    desk.stop();
+    assert_eq!(classes(&adapter_in(&desk, "a")), ["high", "low", "middle"]);
+    assert_eq!(classes(&adapter_in(&desk, "b")), ["deep", "deeper"]);
+}
+
+#[test]
+fn a_board_that_is_spared_answers_each_sound_once() {
+    let mut desk = Desk::with(1, vec![], false, &Settings { nice: true, ..Settings::default() });
+    let sound: Vec<f32> = (0..3 * RATE_HZ as usize).map(|i| 0.5 * (i as f32 * 0.2).sin()).collect();
+    sound.chunks(480).for_each(|block| desk.feed(0, block));
+    // 3 s are 30 windows that do not overlap.
+    desk.wait_until("heard", |d| d.daemon().handle().counts().unwrap().windows >= 30);
+    let counts = desk.daemon().handle().counts().unwrap();
+    assert_eq!((counts.windows, counts.stride, counts.windows_skipped), (30, 2, 0));
 }

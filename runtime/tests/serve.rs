@@ -39,7 +39,7 @@ impl Served {
         let desk = Desk::with(1, vec![Box::new(watch.clone())], false, &settings);
         let backbone =
             BackboneFacts { name: "tones".into(), dim: 8, rate_hz: 16_000, window_ms: 100.0, hop_ms: 50.0, provider: "none".into() };
-        let about = About { backbone, microphones: vec!["mic 0".into()] };
+        let about = About { backbone, microphones: vec!["mic 0".into()], rest: Duration::ZERO };
         let settings = ServeSettings { address: "127.0.0.1:0".parse().unwrap(), hosts: vec![], token: token.map(str::to_owned), tls: None };
         let server = Server::start(&settings, watch, desk.daemon().handle().clone(), about, None).unwrap();
         Served { desk, server }

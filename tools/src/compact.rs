@@ -1,15 +1,13 @@
 //! `wheatear compact`: writes an adapter anew, its held rows packed together. What opening passes over is not written again: where
 //! `wheatear repair` would save rows of it, nothing is done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use wheatear::store::storage::DiskFolder;
-use wheatear::store::{Access, Salvage};
-use wheatear::{Error, ErrorKind, Result};
+use wheatear::store::Access;
 
-use crate::opened::{Found, acknowledged, open, reading};
+use crate::opened::{Found, acknowledged, check_loses_nothing, open};
 use crate::output::{counted, print_facts};
 
 /// Write an adapter anew, its held rows packed together (never needed to stay within bounds). Refused where repair would save rows of a
@@ -42,14 +40,7 @@ struct Compacted<'a> {
 /// Those of opening; `Corrupt` when it is damaged and repair would save rows that this would lose; `Storage` when there is no room for a
 /// second set of files.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    // What the store warns of here, it warns of again when it opens it for writing.
-    let level = log::max_level();
-    log::set_max_level(log::LevelFilter::Error);
-    let damaged = reading(&args.adapter, |adapter| Ok((adapter.damaged_chunks() > 0).then_some(adapter.held_rows())));
-    log::set_max_level(level);
-    if let Some(held_rows) = damaged? {
-        check_loses_nothing(&args.adapter, held_rows)?;
-    }
+    check_loses_nothing(&args.adapter)?;
     let mut adapter = open(&args.adapter, Access::Write)?;
     let (chunks_before, found) = (adapter.chunks_in_use(), Found::of(&adapter));
     adapter.compact()?;
@@ -67,17 +58,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let done = acknowledged(c.generation, c.durable);
         format!("{} held in {}, before in {}; {done}\n", counted(c.held_rows, "row"), counted(c.chunks, "chunk"), c.chunks_before)
     })
-}
-
-/// Refuses a damaged adapter of which repair would save more than the `held_rows` that opening finds.
-fn check_loses_nothing(folder: &Path, held_rows: u64) -> Result<()> {
-    let whole_rows = Salvage::read(&DiskFolder::new(folder), None)?.report().held_rows;
-    if whole_rows <= held_rows {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Corrupt, "the adapter is damaged, and writing it anew would lose rows that are whole")
-        .at(folder.display())
-        .expected(format!("{} held", counted(whole_rows, "whole row")))
-        .found(held_rows)
-        .cure(format!("wheatear repair {} --out NEW makes a new one of them", folder.display())))
 }

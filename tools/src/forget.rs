@@ -10,7 +10,7 @@ use wheatear::store::{Access, Adapter, Durability};
 use wheatear::{Error, ErrorKind};
 
 use crate::board::BoardArgs;
-use crate::opened::{Found, acknowledged, open, serves};
+use crate::opened::{Found, acknowledged, check_loses_nothing, open, serves};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list, names};
 
@@ -56,9 +56,12 @@ struct Forgotten<'a> {
 /// Runs `wheatear forget`.
 ///
 /// # Errors
-/// `Input` when there is no such class, or when forgetting hard would lose rows of others and `--yes` is not given; those of
-/// opening and writing.
+/// `Input` when there is no such class, or when forgetting hard would lose rows of others and `--yes` is not given; `Corrupt` as
+/// [`check_loses_nothing`]; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.hard {
+        check_loses_nothing(&args.adapter)?;
+    }
     let mut adapter = open(&args.adapter, Access::Write)?;
     let budget = args.board.budget(&adapter)?;
     let mut done = Forgotten {

@@ -25,6 +25,7 @@ mod output;
 mod portable;
 mod rebase;
 mod record;
+mod recorded;
 mod recording;
 mod relabel;
 mod repair;

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use serde::Serialize;
-use wheatear::learner::{self, Budget, Served, Standing, Verdict};
+use wheatear::learner::{self, Budget, Standing, Verdict};
 pub use wheatear::service::adapter::open;
-use wheatear::store::{Access, Adapter, Creation, Header};
-use wheatear::{ErrorKind, Result};
+use wheatear::store::storage::DiskFolder;
+use wheatear::store::{Access, Adapter, Creation, Header, Salvage};
+use wheatear::{Error, ErrorKind, Result};
 
 use crate::output::counted;
 
@@ -42,6 +43,28 @@ pub fn reading<T>(folder: &Path, mut read: impl FnMut(&Adapter) -> Result<T>) ->
     read(&open(folder, Access::Read)?)
 }
 
+/// Refuses what would write a damaged adapter anew where repair would save rows that opening passes over.
+///
+/// # Errors
+/// `Corrupt` with how many those are; those of opening and reading.
+pub fn check_loses_nothing(folder: &Path) -> Result<()> {
+    // What the store warns of here, it warns of again when it opens it for writing.
+    let level = log::max_level();
+    log::set_max_level(log::LevelFilter::Error);
+    let damaged = reading(folder, |adapter| Ok((adapter.damaged_chunks() > 0).then_some(adapter.held_rows())));
+    log::set_max_level(level);
+    let Some(held_rows) = damaged? else { return Ok(()) };
+    let whole_rows = Salvage::read(&DiskFolder::new(folder), None)?.report().held_rows;
+    if whole_rows <= held_rows {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, "the adapter is damaged, and writing it anew would lose rows that are whole")
+        .at(folder.display())
+        .expected(format!("{} held", counted(whole_rows, "whole row")))
+        .found(held_rows)
+        .cure(format!("wheatear repair {} --out NEW makes a new one of them", folder.display())))
+}
+
 /// The head that `adapter` serves; warns when the guard refused a newer one.
 ///
 /// # Errors
@@ -52,23 +75,6 @@ pub fn serving(adapter: &Adapter, budget: &Budget) -> Result<Standing> {
         log::warn!("{}", refusal(adapter.folder(), standing.generation, verdict));
     }
     Ok(standing)
-}
-
-/// Why what `served` says is not to be believed: no held row of `adapter` judges it, and so its numbers are no probabilities. None where
-/// some do, and for heads that none judges ever.
-pub fn unjudged(adapter: &Adapter, served: &Served) -> Option<String> {
-    if served.members.is_empty() || served.evidence.is_some() {
-        return None;
-    }
-    let cure = match adapter.damaged_chunks() {
-        0 => "teach more: it takes two classes, and two recordings of each".to_owned(),
-        n => {
-            let folder = adapter.folder().display();
-            let chunks = counted(n, "damaged chunk");
-            format!("the rows of {chunks} left replay: wheatear repair {folder} --out NEW makes a new one of what is whole")
-        }
-    };
-    Some(format!("no held row can judge the head, and how sure it is means nothing; {cure}"))
 }
 
 /// Generation of the head that serves after a correction, none when there is nothing to solve one from; warns when the guard refused

@@ -9,7 +9,7 @@ use wheatear::store::{Access, Adapter, Earlier};
 use wheatear::{Error, ErrorKind};
 
 use crate::clock;
-use crate::opened::{Found, acknowledged, open, reading};
+use crate::opened::{Found, acknowledged, check_loses_nothing, open, reading};
 use crate::output::{counted, print_facts};
 use crate::tally::{ClassRows, line, list};
 
@@ -67,7 +67,7 @@ struct RolledBack<'a> {
 /// Runs `wheatear rollback`.
 ///
 /// # Errors
-/// `Input` when there is no such checkpoint, or `--yes` is not given; those of opening and writing.
+/// `Input` when there is no such checkpoint, or `--yes` is not given; `Corrupt` as [`check_loses_nothing`]; those of opening and writing.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let Some(to) = args.to else {
         let listed = reading(&args.adapter, |adapter| {
@@ -84,6 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(RolledBack { adapter: &args.adapter, rolled_back: false, way, generation, durable, origin, found })
     })?;
     if args.yes {
+        check_loses_nothing(&args.adapter)?;
         let mut adapter = open(&args.adapter, Access::Write)?;
         (done.way, done.found) = (way(&adapter, &adapter.earlier(to)?), Found::of(&adapter));
         // Others may have received what is taken back: the device goes on as another.

@@ -1,4 +1,4 @@
-//! The tables of a device that listens: `[listen]`, `[serve]`, `[events]`, `[mqtt]`.
+//! The tables of a device that listens: `[listen]`, `[serve]`, `[events]`, `[clips]`, `[mqtt]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +31,15 @@ pub struct ListenConfig {
     pub ask_per_hour: Option<f64>,
     /// Least doubt that is asked about, 0 to 1; 0.5 when left out.
     pub ask_doubt: Option<f32>,
+    /// Windows in which nothing was heard and that nobody named while they were held are learned as background, so many an hour, 0 to 60. 0
+    /// when left out: what nobody has named yet may be what somebody names next.
+    pub background_per_hour: Option<f64>,
+    /// Hears for so long, in s, 1 to 86400, and rests until its next turn; all the time when left out. Together with `every_s`.
+    pub on_s: Option<u32>,
+    /// From one turn's begin to the next, in s, more than `on_s`, to 86400.
+    pub every_s: Option<u32>,
+    /// Spares the board: windows do not overlap, so that each sound is answered once, and other programs go first; false when left out.
+    pub nice: Option<bool>,
 }
 
 /// `[serve]`
@@ -71,6 +80,24 @@ pub struct EventsConfig {
     pub sqlite_events: Option<u32>,
 }
 
+/// `[clips]`: sound of what was heard and of what was asked about; nothing is saved without a folder.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClipsConfig {
+    /// Folder, relative to the configuration's own folder; made when it is not there.
+    pub folder: Option<PathBuf>,
+    /// MiB that all clips take, 1 to 16777216: the oldest make room; 1024 when left out.
+    pub max_mib: Option<u32>,
+    /// Sound of an event, in s, 0.1 to 120; of a longer one its begin is saved; 15 when left out.
+    pub max_s: Option<f64>,
+    /// Sound before an event and behind it, in s, 0 to 30; 1 when left out.
+    pub margin_s: Option<f64>,
+    /// Classes that are saved; all, and questions, when left out.
+    pub classes: Vec<String>,
+    /// Public key of age (`age1...`) of whoever may open them; they are not encrypted when left out.
+    pub recipient: Option<String>,
+}
+
 /// `[mqtt]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,7 +130,13 @@ impl ListenConfig {
         }
         check(&of("recent_s"), self.recent_s.is_none_or(|s| (1..=86_400).contains(&s)), "1 to 86400", &self.recent_s)?;
         check(&of("ask_per_hour"), self.ask_per_hour.is_none_or(|n| (0.0..=3600.0).contains(&n)), "0 to 3600", &self.ask_per_hour)?;
-        check(&of("ask_doubt"), self.ask_doubt.is_none_or(|d| (0.0..=1.0).contains(&d)), "0 to 1", &self.ask_doubt)
+        check(&of("ask_doubt"), self.ask_doubt.is_none_or(|d| (0.0..=1.0).contains(&d)), "0 to 1", &self.ask_doubt)?;
+        let background = self.background_per_hour;
+        check(&of("background_per_hour"), background.is_none_or(|n| (0.0..=60.0).contains(&n)), "0 to 60", &background)?;
+        check(&of("on_s"), self.on_s.is_none_or(|s| (1..=86_400).contains(&s)), "1 to 86400", &self.on_s)?;
+        let turn = (self.on_s, self.every_s);
+        let is_turn = matches!(turn, (None, None)) || turn.0.zip(turn.1).is_some_and(|(on, every)| on < every && every <= 86_400);
+        check(&of("every_s"), is_turn, "together with on_s, more than it, and at most 86400", &Some(turn))
     }
 }
 
@@ -127,6 +160,14 @@ impl EventsConfig {
 
     pub(super) fn paths(&mut self) -> [&mut Option<PathBuf>; 5] {
         [&mut self.jsonl, &mut self.csv, &mut self.raven, &mut self.audacity, &mut self.sqlite]
+    }
+}
+
+impl ClipsConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        check("clips.max_mib", self.max_mib.is_none_or(|n| (1..=1 << 24).contains(&n)), "1 to 16777216", &self.max_mib)?;
+        check("clips.max_s", self.max_s.is_none_or(|s| (0.1..=120.0).contains(&s)), "0.1 to 120", &self.max_s)?;
+        check("clips.margin_s", self.margin_s.is_none_or(|s| (0.0..=30.0).contains(&s)), "0 to 30", &self.margin_s)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use live::{EventsConfig, ListenConfig, MqttConfig, ServeConfig};
+pub use live::{ClipsConfig, EventsConfig, ListenConfig, MqttConfig, ServeConfig};
 pub use overrides::Override;
 
 use crate::{Error, ErrorKind, Result};
@@ -39,6 +39,8 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Where events go.
     pub events: EventsConfig,
+    /// Clips of sound.
+    pub clips: ClipsConfig,
     /// Events and labels over MQTT.
     pub mqtt: MqttConfig,
 }
@@ -126,10 +128,10 @@ impl Config {
         // The text first: its errors name lines.
         let mut config = Config::parse(&text).map_err(|e| e.within(&name))?;
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
-        let Config { board, backbone, adapter, serve, events, mqtt, .. } = &mut config;
+        let Config { board, backbone, adapter, serve, events, clips, mqtt, .. } = &mut config;
         let own = [board, &mut backbone.folder, &mut adapter.folder, &mut backbone.onnxruntime, &mut mqtt.password_file, &mut mqtt.ca_file];
         let paths = own.into_iter().chain(serve.paths()).chain(events.paths());
-        paths.flatten().for_each(|path| *path = base.join(&path));
+        paths.chain([&mut clips.folder]).flatten().for_each(|path| *path = base.join(&path));
         if overrides.is_empty() {
             return Ok(config);
         }
@@ -179,6 +181,7 @@ impl Config {
         self.listen.validate()?;
         self.serve.validate()?;
         self.events.validate()?;
+        self.clips.validate()?;
         self.mqtt.validate()
     }
 }

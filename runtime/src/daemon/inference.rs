@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer};
 
 use super::{Counters, LiveWindow, Published, Signal};
 use crate::Result;
+use crate::audio::capture::feed::Tap;
 use crate::audio::capture::level::{LevelLimits, LevelWatch};
 use crate::audio::capture::{BlockHeader, Reader};
 use crate::latent::Quantiser;
@@ -46,12 +47,15 @@ struct Ear {
     block: Vec<f32>,
     level: LevelWatch,
     picture: Option<Picture>,
+    tap: Option<Tap>,
     /// Sound without a gap since this block; none before the first.
     stream: Option<Stream>,
     /// Streams so far.
     streams: u32,
     /// Whether windows are passed over when the board is too slow.
     is_live: bool,
+    /// One window in so many is to be answered.
+    least_stride: u64,
     window_s: f64,
     window_rate_hz: f64,
 }
@@ -64,6 +68,9 @@ struct Stream {
     next_index: u64,
     timeline: Timeline,
 }
+
+/// What is heard, by what it is embedded, whether windows are passed over when the board is too slow, and who else gets it.
+type Heard = (Reader, Embedder, bool, Option<Tap>);
 
 pub(super) struct Inference {
     ears: Vec<Ear>,
@@ -85,9 +92,10 @@ struct Work {
 }
 
 impl Inference {
-    pub fn new(sources: Vec<(Reader, Embedder, bool)>, quantiser: Quantiser, hop_s: f64, is_shown: bool, ends: Ends) -> Inference {
-        let silence = sources.first().map_or(0.0, |(_, e, _)| e.manifest().silence_peak());
-        let ear = |(n, (reader, embedder, is_live)): (usize, (Reader, Embedder, bool))| {
+    pub fn new(sources: Vec<Heard>, quantiser: Quantiser, (hop_s, least_stride): (f64, u32), is_shown: bool, ends: Ends) -> Inference {
+        let silence = sources.first().map_or(0.0, |(_, e, ..)| e.manifest().silence_peak());
+        let ear = |(n, (reader, mut embedder, is_live, tap)): (usize, Heard)| {
+            embedder.set_stride(least_stride);
             let audio = &embedder.manifest().audio;
             let window_rate_hz = f64::from(audio.rate_hz);
             let window_s = f64::from(audio.window_samples) / window_rate_hz;
@@ -100,16 +108,18 @@ impl Inference {
                 embedder,
                 level,
                 picture,
+                tap,
                 stream: None,
                 streams: 0,
                 is_live,
+                least_stride: u64::from(least_stride),
                 window_s,
                 window_rate_hz,
             }
         };
         let ears = sources.into_iter().enumerate().map(ear).collect();
         let work = Work { quantiser, silence, head: None, next_window: 1, ends, took_ns: 0, begun: Instant::now() };
-        Inference { ears, work, pace: Pace::default(), hop_s }
+        Inference { ears, work, pace: Pace::new(least_stride), hop_s }
     }
 
     /// Until it is stopped, or every source has ended.
@@ -167,6 +177,9 @@ impl Ear {
         stream.next_frame = header.first_frame + u64::from(header.frames);
         work.ends.counters.frames.fetch_add(u64::from(header.frames), Relaxed);
         self.level.push(header.first_frame, &self.block, &mut |_, change| work.signal(Signal::Level { source, change }));
+        if let Some(tap) = &mut self.tap {
+            tap.pass(&header, &self.block);
+        }
         if let Some(picture) = &mut self.picture {
             // What finds no room is not seen.
             picture.push(&self.block, &mut |column| _ = work.ends.columns.push((source, column)));
@@ -192,10 +205,10 @@ impl Ear {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let (timeline, next_index) = (&stream.timeline, &mut stream.next_index);
         let (source, window_s, rate_hz) = (self.source, self.window_s, self.window_rate_hz);
-        let (number, waits) = (self.streams, !self.is_live);
+        let (number, waits, least_stride) = (self.streams, !self.is_live, self.least_stride);
         let mut sink = |w: Window<'_>| {
             work.ends.counters.windows_skipped.fetch_add(w.index.saturating_sub(*next_index), Relaxed);
-            *next_index = w.index + 1;
+            *next_index = w.index + least_stride;
             let begin_s = w.start as f64 / rate_hz;
             let (begin_ns, end_ns) = (timeline.at_ns(begin_s), timeline.at_ns(begin_s + window_s));
             work.answer(Place { source, begin_ns, end_ns, start_sample: w.start, stream: number, ..Place::default() }, &w, waits);
@@ -210,10 +223,10 @@ impl Ear {
         if self.stream.as_ref().is_some_and(goes_on) {
             return;
         }
-        if let Some(before) = &self.stream {
+        // That it was opened again the microphone says, and why.
+        if let Some(before) = self.stream.as_ref().filter(|before| before.number == header.stream) {
             let missing = header.first_frame.saturating_sub(before.next_frame);
-            let frames = (missing > 0 && before.number == header.stream).then_some(missing);
-            work.signal(Signal::Gap { source: self.source, frames });
+            work.signal(Signal::Gap { source: self.source, frames: (missing > 0).then_some(missing) });
         }
         // The rate is one that a microphone has.
         let is_ready = self.embedder.reset(header.rate_hz).is_ok();

@@ -37,6 +37,16 @@ pub(super) enum Errand {
         by: String,
         reply: Reply<Answered>,
     },
+    /// A window that nobody named is background.
+    Ordinary {
+        lesson: Lesson,
+        source: String,
+    },
+    /// Another adapter takes the place of this one.
+    Swap {
+        learning: Box<Learning>,
+        reply: Reply<()>,
+    },
 }
 
 /// What it has to say.
@@ -70,13 +80,16 @@ struct Work<'a> {
     took: Duration,
     /// Whether a head serves that nothing has tried.
     bridged: bool,
+    /// Whether it was told that no row judges the head.
+    doubted: bool,
     /// Windows of the newest labels, each label's, so that undo frees them.
     taken: VecDeque<Vec<u64>>,
 }
 
 /// Until nobody has errands any more, or it is stopped; then everything is committed.
 pub(super) fn run(learning: Learning, quantiser: &Quantiser, hop: Duration, ends: Ends, stop: &AtomicBool) -> Result<()> {
-    let mut work = Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false, taken: VecDeque::new() };
+    let mut work =
+        Work { learning, quantiser, ends, serial: 0, hop, took: Duration::ZERO, bridged: false, doubted: false, taken: VecDeque::new() };
     work.show();
     if work.learning.standing().is_some() {
         work.publish(Instant::now());
@@ -139,7 +152,26 @@ impl Work<'_> {
                 }
                 Err(e) => drop(reply.send(Err(e))),
             },
+            Errand::Ordinary { lesson, source } => match self.learning.learn(&lesson) {
+                Ok((ack, _)) => {
+                    let (rows, by) = (lesson.rows.len() as u64, lesson.by);
+                    self.tell(What::Learned { source, classes: Vec::new(), rows, by, durable: ack.durable });
+                }
+                Err(e) => log::warn!("{e}: ordinary sound was not learned"),
+            },
+            Errand::Swap { learning, reply } => drop(reply.send(self.swap(*learning))),
         }
+    }
+
+    /// Commits what was learned, and goes on with another adapter. Windows that were learned may be learned again.
+    fn swap(&mut self, learning: Learning) -> Result<()> {
+        self.learning.close()?;
+        self.learning = learning;
+        // Its head is another whatever its generation.
+        (self.bridged, self.doubted) = (true, false);
+        let free = std::mem::take(&mut self.taken).into_iter().flatten().collect();
+        drop(self.ends.news.send(News::Free(free)));
+        Ok(())
     }
 
     /// Solves the head of what was learned since, and sends it on its way.
@@ -184,6 +216,11 @@ impl Work<'_> {
             self.ends.counters.serving.store(generation, Relaxed);
             let took_ms = begun.elapsed().as_secs_f64() * 1e3;
             self.tell(What::Serving { classes, took_ms, untried: false, refused });
+        }
+        let unjudged = self.learning.standing().and_then(|s| s.served.unjudged(self.learning.adapter()));
+        let before = std::mem::replace(&mut self.doubted, unjudged.is_some());
+        if let Some(text) = unjudged.filter(|_| !before) {
+            self.tell(What::Notice { level: Level::Info, source: "adapter".into(), text });
         }
     }
 

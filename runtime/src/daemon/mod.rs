@@ -25,6 +25,7 @@ use std::time::Duration;
 use rtrb::RingBuffer;
 use serde::Serialize;
 
+use crate::audio::capture::feed::Tap;
 use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader, Running};
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
@@ -65,11 +66,23 @@ pub struct Settings {
     pub recent_s: u32,
     /// Whether sinks are shown the sound.
     pub picture: bool,
+    /// Windows that nobody named are learned as background, so many an hour; 0 for none.
+    pub background_per_hour: f64,
+    /// Spares the board: windows do not overlap, and the threads that hear and learn leave the processor to others.
+    pub nice: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { rule: Rule::default(), ask_per_hour: 0.0, ask_doubt: 0.5, recent_s: 600, picture: false }
+        Settings {
+            rule: Rule::default(),
+            ask_per_hour: 0.0,
+            ask_doubt: 0.5,
+            recent_s: 600,
+            picture: false,
+            background_per_hour: 0.0,
+            nice: false,
+        }
     }
 }
 
@@ -85,6 +98,8 @@ pub struct Source {
     pub is_live: bool,
     /// A microphone, which is stopped with the daemon.
     pub microphone: Option<Microphone>,
+    /// Where its sound is passed on to.
+    pub tap: Option<Tap>,
 }
 
 impl Source {
@@ -95,7 +110,7 @@ impl Source {
     pub fn microphone(settings: MicrophoneSettings) -> Result<Source> {
         let name = settings.device.clone().unwrap_or_else(|| "microphone".into());
         let Running { microphone, reader, events } = Microphone::start(settings)?;
-        Ok(Source { name, reader, events, is_live: true, microphone: Some(microphone) })
+        Ok(Source { name, reader, events, is_live: true, microphone: Some(microphone), tap: None })
     }
 }
 
@@ -192,6 +207,7 @@ enum Command {
     Questions { reply: SyncSender<Vec<Question>> },
     Counts { reply: SyncSender<Counts> },
     Configure { settings: Settings, reply: SyncSender<()> },
+    Swap { learning: Box<Learning>, reply: Reply<()> },
 }
 
 /// Speaks to a running daemon; may be cloned, and used from any thread.
@@ -256,6 +272,15 @@ impl Handle {
         self.ask(|reply| Command::Configure { settings, reply })
     }
 
+    /// Goes on with another adapter of the same space, whose head serves from the next window on; what the one before had learned is
+    /// committed first.
+    ///
+    /// # Errors
+    /// As [`Learning::close`], and the one before goes on; `Busy` as for labels.
+    pub fn swap(&self, learning: Learning) -> Result<()> {
+        self.ask(|reply| Command::Swap { learning: Box::new(learning), reply })?
+    }
+
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {
         let (reply, answer) = sync_channel(1);
         let sent = self.commands.try_send(command(reply));
@@ -316,7 +341,9 @@ impl Daemon {
                 .found(other)
                 .cure("use the backbone that the adapter was made for"));
         }
-        let counters = Arc::new(Counters { stride: AtomicU64::new(1), ..Counters::default() });
+        let audio = &embedders[0].manifest().audio;
+        let least_stride = if settings.nice { audio.window_samples.div_ceil(audio.hop_samples) } else { 1 };
+        let counters = Arc::new(Counters { stride: AtomicU64::new(u64::from(least_stride)), ..Counters::default() });
         let stop = Arc::new(AtomicBool::new(false));
         let dim = quantiser.dim();
         let (windows, windows_out) = RingBuffer::new(WINDOWS);
@@ -330,11 +357,11 @@ impl Daemon {
         let (errands, errands_out) = sync_channel(ERRANDS);
         let (news, news_out) = sync_channel(2 * ERRANDS);
 
-        let hop_s = hop_s(&embedders[0]);
+        let (hop_s, is_nice) = (hop_s(&embedders[0]), settings.nice);
         let (mut readers, mut heard, mut microphones) = (Vec::new(), Vec::new(), Vec::new());
         for (source, embedder) in sources.into_iter().zip(embedders) {
             heard.push((source.name, source.events));
-            readers.push((source.reader, embedder, source.is_live));
+            readers.push((source.reader, embedder, source.is_live, source.tap));
             microphones.extend(source.microphone);
         }
         let telling = Telling::new(
@@ -353,19 +380,20 @@ impl Daemon {
                 counters: counters.clone(),
             },
         );
-        let telling = spawn("telling", move || telling.run())?;
+        let telling = spawn("telling", false, move || telling.run())?;
         let teller = telling.thread().clone();
         let learning = {
             let (quantiser, stop, teller) = (quantiser.clone(), stop.clone(), teller.clone());
             let ends = learning::Ends { errands: errands_out, news, heads, worn: worn_out, counters: counters.clone(), teller };
-            spawn("learning", move || learning::run(learning, &quantiser, Duration::from_secs_f64(hop_s), ends, &stop))?
+            let hop = Duration::from_secs_f64(hop_s * f64::from(least_stride));
+            spawn("learning", is_nice, move || learning::run(learning, &quantiser, hop, ends, &stop))?
         };
         let inference = {
             let ends =
                 inference::Ends { windows, free: free_out, signals, columns, heads: heads_out, worn, teller: teller.clone(), counters };
-            let inference = Inference::new(readers, quantiser, hop_s, settings.picture, ends);
+            let inference = Inference::new(readers, quantiser, (hop_s, least_stride), settings.picture, ends);
             let stop = stop.clone();
-            spawn("inference", move || inference.run(&stop))?
+            spawn("inference", is_nice, move || inference.run(&stop))?
         };
         let handle = Handle { commands, telling: teller };
         Ok(Daemon { handle, stop, microphones, threads: vec![inference, telling], learning: Some(learning) })
@@ -441,7 +469,17 @@ fn hop_s(embedder: &Embedder) -> f64 {
     f64::from(audio.hop_samples) / f64::from(audio.rate_hz)
 }
 
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+/// How nice threads are that let others go first.
+const NICE: i32 = 10;
+
+fn spawn<T: Send + 'static>(name: &str, is_nice: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let work = move || {
+        // Of the calling thread alone, on Linux.
+        if is_nice && let Err(e) = rustix::process::setpriority_process(None, NICE) {
+            log::warn!("a thread cannot be made nice: {e}");
+        }
+        work()
+    };
     let failed = |e| Error::new(ErrorKind::Storage, "the system gives no thread").at(name).because(e).cure("end other programs");
     std::thread::Builder::new().name(name.into()).spawn(work).map_err(failed)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer};
 
 use super::learning::{Errand, News};
-use super::{Answered, Command, Counters, Counts, Glance, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
+use super::{Command, Counters, Counts, Glance, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
 use crate::audio::capture::CaptureEvent;
 use crate::audio::capture::level::LevelChange;
 use crate::clock;
@@ -20,8 +20,9 @@ use crate::live::ask::{Question, Queue, doubt};
 use crate::live::learning::{Lesson, LessonRow};
 use crate::live::picture::Column;
 use crate::live::recent::{Place, Recent};
-use crate::live::smooth::{self, Smoother, Stretch, Told};
+use crate::live::smooth::{self, Rule, Smoother, Stretch, Told};
 use crate::live::wall::WallClock;
+use crate::store::ORDINARY;
 use crate::{Error, ErrorKind, Result};
 
 /// How long the thread sleeps when nobody wakes it.
@@ -57,6 +58,8 @@ struct Heard {
     opened_ns: Option<u64>,
     /// Stretch without a gap that its last window was of.
     stream: u32,
+    /// Whether it was told that it rests now and then.
+    rests: bool,
 }
 
 /// An event that can be labelled.
@@ -66,8 +69,33 @@ struct Labelled {
     windows: (u64, u64),
 }
 
+/// When ordinary windows may be learned.
+struct Ordinary {
+    every_ns: u64,
+    next_ns: u64,
+}
+
+impl Ordinary {
+    fn new(per_hour: f64) -> Ordinary {
+        let every_ns = if per_hour > 0.0 { (3.6e12 / per_hour) as u64 } else { u64::MAX };
+        Ordinary { every_ns, next_ns: 0 }
+    }
+
+    /// Whether a window that ended then may be; if so, the next comes later.
+    fn is_due(&mut self, end_ns: u64) -> bool {
+        let is_due = self.every_ns < u64::MAX && end_ns >= self.next_ns;
+        if is_due {
+            self.next_ns = end_ns.saturating_add(self.every_ns);
+        }
+        is_due
+    }
+}
+
 pub(super) struct Telling {
     ends: Ends,
+    rule: Rule,
+    ordinary: Ordinary,
+    least_stride: u32,
     sources: Vec<Heard>,
     sinks: Vec<(Box<dyn Sink>, bool)>,
     recent: Recent,
@@ -92,8 +120,12 @@ impl Telling {
         ends: Ends,
     ) -> Telling {
         let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
-        let heard = |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0 };
+        let heard =
+            |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0, rests: false };
         Telling {
+            rule: settings.rule,
+            ordinary: Ordinary::new(settings.background_per_hour),
+            least_stride: ends.counters.stride.load(Relaxed) as u32,
             ends,
             sources: sources.into_iter().map(heard).collect(),
             sinks: sinks.into_iter().map(|sink| (sink, true)).collect(),
@@ -165,6 +197,7 @@ impl Telling {
         if std::mem::replace(&mut self.sources[place.source as usize].stream, place.stream) != place.stream {
             self.stop(place.source as usize);
         }
+        self.learn_ordinary();
         self.recent.push(place, &window.latent);
         self.questions.forget_before(self.recent.iter().next().map_or(0, |(p, _)| p.number));
         remember(&mut self.answer_ns, window.took_ns);
@@ -186,6 +219,10 @@ impl Telling {
                 None => named(&answer.best[..1], &names.classes),
             };
             classes = said;
+            let is_heard = classes.iter().any(|(_, p)| *p >= self.rule.end) && unknown.is_none_or(|u| u <= self.rule.max_unknown);
+            if let Some(place) = self.recent.newest_mut().filter(|_| is_heard) {
+                place.is_told = true;
+            }
             guesses = named(&answer.best, &names.classes);
             self.ask(place, &guesses, unknown, generation);
         }
@@ -205,9 +242,27 @@ impl Telling {
         if !self.questions.offer(question, end_ns) {
             return;
         }
+        if let Some(place) = self.recent.newest_mut() {
+            place.is_told = true;
+        }
         let guesses = best.iter().map(|(class, p)| (class.to_string(), *p)).collect();
         let (source, span) = (self.sources[source as usize].name.clone(), (self.wall.at(begin_ns), self.wall.at(end_ns)));
         self.tell(generation, What::Asked { window: number, source, span, guesses, unknown });
+    }
+
+    /// A window that is about to be let go, in which nothing was heard and that nobody named, is learned as background now and then.
+    fn learn_ordinary(&mut self) {
+        let Some((place, latent)) = self.recent.leaving() else { return };
+        if place.is_silent || place.is_learned || place.is_told || !self.ordinary.is_due(place.end_ns) {
+            return;
+        }
+        let at = clock::now();
+        let time_delta_ns = place.begin_ns as i64 - at.monotonic_ns as i64;
+        let rows = vec![LessonRow { latent: latent.to_vec(), time_delta_ns, start_sample: place.start_sample }];
+        let lesson = Lesson { labels: LabelSet::default(), rows, is_weak: false, by: ORDINARY.into(), at };
+        let source = self.sources[place.source as usize].name.clone();
+        // Where learning has no room it has better things to learn.
+        _ = self.ends.errands.try_send(Errand::Ordinary { lesson, source });
     }
 
     /// Ends what is heard of a source: its sound stops here, or has a gap.
@@ -300,7 +355,7 @@ impl Telling {
                     let is_good = matches!(change, LevelChange::Sounding | LevelChange::Unclipped);
                     (Some(source), if is_good { Level::Info } else { Level::Warning }, change.to_string())
                 }
-                Signal::Stride(1) => (None, Level::Info, "every window is answered again".to_owned()),
+                Signal::Stride(n) if n == self.least_stride => (None, Level::Info, "as many windows are answered as before".to_owned()),
                 Signal::Stride(n) => (None, Level::Warning, format!("the board is slower than the sound: one window in {n} is answered")),
                 Signal::Failed { source } => {
                     (Some(source), Level::Error, "the backbone could not answer a window; it begins anew".to_owned())
@@ -318,12 +373,17 @@ impl Telling {
 
     fn capture(&mut self, n: usize, event: CaptureEvent) {
         let level = match event {
-            CaptureEvent::Opened { .. } | CaptureEvent::Stopped => Level::Info,
+            CaptureEvent::Opened { .. } | CaptureEvent::Resting { .. } | CaptureEvent::Stopped => Level::Info,
             CaptureEvent::Lost { .. } => Level::Error,
             CaptureEvent::Xrun { .. } | CaptureEvent::Overrun { .. } | CaptureEvent::NotNumbers { .. } => Level::Warning,
         };
-        if level == Level::Error {
+        let rests = matches!(event, CaptureEvent::Resting { .. });
+        if level == Level::Error || rests {
             self.stop(n);
+        }
+        // The first rest is news, the others are as announced.
+        if rests && std::mem::replace(&mut self.sources[n].rests, true) {
+            return;
         }
         let text = event.to_string();
         let source = self.sources[n].name.clone();
@@ -346,7 +406,13 @@ impl Telling {
             // Nobody may be waiting any more.
             Command::Questions { reply } => drop(reply.send(self.questions.waiting())),
             Command::Counts { reply } => drop(reply.send(self.counts())),
+            Command::Swap { learning, reply } => {
+                // Questions were of the head before.
+                self.send(Ok(Errand::Swap { learning, reply: reply.clone() }), reply);
+            }
             Command::Configure { settings, reply } => {
+                self.ordinary = Ordinary::new(settings.background_per_hour);
+                self.rule = settings.rule;
                 self.sources.iter_mut().for_each(|s| s.smoother.set_rule(settings.rule));
                 self.questions.allow(settings.ask_per_hour, settings.ask_doubt);
                 _ = reply.send(());
@@ -355,7 +421,7 @@ impl Telling {
     }
 
     /// Whether the errand is on its way.
-    fn send(&self, errand: Result<Errand>, reply: Reply<Answered>) -> bool {
+    fn send<T>(&self, errand: Result<Errand>, reply: Reply<T>) -> bool {
         let sent = errand.and_then(|errand| match self.ends.errands.try_send(errand) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {

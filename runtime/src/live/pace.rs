@@ -16,19 +16,21 @@ const LOAD_MAX: f64 = 0.8;
 /// Which windows are answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
+    /// Below this it never is.
+    least: u32,
     stride: u32,
     calm: u32,
     /// Windows until the stride may grow again: what waits takes that long to go down.
     wait: u32,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { stride: 1, calm: 0, wait: 0 }
-    }
-}
-
 impl Pace {
+    /// One window in at least `least` is passed to the backbone: 1 answers all.
+    pub fn new(least: u32) -> Pace {
+        let least = least.clamp(1, STRIDE_MAX);
+        Pace { least, stride: least, calm: 0, wait: 0 }
+    }
+
     /// One window in so many is answered.
     pub fn stride(&self) -> u32 {
         self.stride
@@ -45,7 +47,7 @@ impl Pace {
             self.stride += 1;
             return Some(self.stride);
         }
-        self.calm = if self.stride > 1 && waiting_s <= hop_s && load(self.stride - 1) < LOAD_MAX { self.calm + 1 } else { 0 };
+        self.calm = if self.stride > self.least && waiting_s <= hop_s && load(self.stride - 1) < LOAD_MAX { self.calm + 1 } else { 0 };
         if self.calm < CALM_WINDOWS {
             return None;
         }
@@ -71,18 +73,18 @@ mod tests {
 
     #[test]
     fn a_fast_board_answers_every_window() {
-        assert_eq!(run(&mut Pace::default(), 0.9, 1000), (vec![], 0.0));
+        assert_eq!(run(&mut Pace::new(1), 0.9, 1000), (vec![], 0.0));
     }
 
     #[test]
     fn a_burst_of_sound_does_not_make_a_fast_board_slow() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(1);
         assert!((0..100).all(|_| pace.step(0.05, 0.5, 5.0, 1).is_none()));
     }
 
     #[test]
     fn a_slow_board_answers_fewer_and_what_waits_stays_small() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(1);
         let (strides, waiting) = run(&mut pace, 2.6, 500);
         assert!(pace.stride() >= 3 && waiting < 6.0, "{strides:?} {waiting}");
         let (later, waiting) = run(&mut pace, 2.6, 500);
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn when_the_board_is_free_again_every_window_is_answered() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(1);
         run(&mut pace, 3.5, 500);
         let slow = pace.stride();
         let (strides, _) = run(&mut pace, 0.5, 500);
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_board_that_never_keeps_up_stops_at_the_largest_stride() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(1);
         run(&mut pace, 1000.0, 1000);
         assert_eq!(pace.stride(), STRIDE_MAX);
     }

@@ -21,6 +21,8 @@ pub struct Place {
     pub is_silent: bool,
     /// Whether a label has taken it.
     pub is_learned: bool,
+    /// Whether something was heard in it, or a person was asked about it.
+    pub is_told: bool,
 }
 
 /// The newest windows.
@@ -48,6 +50,17 @@ impl Recent {
         self.places[slot] = place;
         self.latents[slot * self.dim..][..self.dim].copy_from_slice(latent);
         self.pushed += 1;
+    }
+
+    /// The oldest window, which makes room for the next; none while there is room.
+    pub fn leaving(&self) -> Option<(&Place, &[i8])> {
+        (self.pushed >= self.places.len() as u64).then(|| self.iter().next()).flatten()
+    }
+
+    /// The newest window.
+    pub fn newest_mut(&mut self) -> Option<&mut Place> {
+        let slot = self.pushed.checked_sub(1)? % self.places.len() as u64;
+        self.places.get_mut(slot as usize)
     }
 
     /// The windows that are held, oldest first.
@@ -96,6 +109,8 @@ mod tests {
             recent.push(place(n, 0), &[n as i8; 3]);
             let want: Vec<u64> = (n.saturating_sub(3)..=n).collect();
             assert_eq!(numbers(recent.iter()), want);
+            assert_eq!(recent.leaving().map(|w| w.0.number), n.checked_sub(3));
+            assert_eq!(recent.newest_mut().map(|p| p.number), Some(n));
         }
     }
 

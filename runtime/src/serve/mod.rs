@@ -58,6 +58,9 @@ pub struct About {
     pub backbone: BackboneFacts,
     /// Names of the microphones.
     pub microphones: Vec<String>,
+    /// How long they may rest between two turns of hearing.
+    #[serde(skip)]
+    pub rest: Duration,
 }
 
 /// The backbone.
@@ -191,7 +194,7 @@ impl Desk {
     /// Why it is not well, if so.
     fn ill(&self) -> Option<String> {
         let heard = self.watch.heard_ago().unwrap_or_else(|| self.begun.elapsed());
-        (heard > DEAF).then(|| format!("no window was answered for {} s", heard.as_secs()))
+        (heard > DEAF + self.about.rest).then(|| format!("no window was answered for {} s", heard.as_secs()))
     }
 }
 

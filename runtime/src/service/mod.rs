@@ -8,22 +8,44 @@ mod settings;
 mod sinks;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::Result;
-use crate::audio::capture::{Channel, MicrophoneSettings, devices};
+use crate::audio::capture::feed::Tap;
+use crate::audio::capture::{Channel, Duty, MicrophoneSettings, devices};
 use crate::backbone::manifest::Manifest;
 use crate::board::Board;
 use crate::config::{Config, ListenConfig};
 use crate::daemon::{Daemon, Handle, Sink, Source};
+use crate::latent::SpaceId;
 use crate::learner::Budget;
 use crate::live::learning::Learning;
+use crate::live::smooth::Rule;
 use crate::serve::watch::Watch;
 use crate::serve::{About, BackboneFacts, Server};
+use crate::sinks::{Clips, clips};
+use crate::store::Access;
+use crate::{Error, ErrorKind, Result};
 use backbone::BackboneChoice;
+
+/// Frames that may wait for what saves clips: two seconds at 384 kHz.
+const TAP_FRAMES: usize = 1 << 20;
+
+/// The adapter that is taught, and what another must be that takes its place.
+struct Taught {
+    /// Device and number of its folder: another adapter may come to the same path.
+    identity: (u64, u64),
+    space: SpaceId,
+    backbone: String,
+    graph: u64,
+    budget: Budget,
+}
 
 /// A daemon that runs.
 pub struct Service {
     config: Config,
+    adapter: Taught,
     about: About,
     server: Option<Server>,
     daemon: Daemon,
@@ -47,14 +69,25 @@ impl Service {
         backbone.remember(&folder);
         let embedders = microphones.iter().map(|_| backbone.open()).collect::<Result<Vec<_>>>()?;
         let budget = board.map_or_else(Budget::default, |b| b.learning);
-        let learning = Learning::new(adapter, backbone.graph(&manifest)?, budget)?;
+        let taught = Taught {
+            identity: identity(&folder)?,
+            space: adapter.header().creation.space,
+            backbone: manifest.name.clone(),
+            graph: backbone.graph(&manifest)?,
+            budget,
+        };
+        let learning = Learning::new(adapter, taught.graph, budget)?;
         let speaking = sinks::Speaking::default();
         let (named, history) = sinks::open(&config, &speaking)?;
         sinks.extend(named);
         let watch = serve.as_ref().map(|_| Watch::new());
         sinks.extend(watch.iter().map(|w| Box::new(w.clone()) as Box<dyn Sink>));
-        let about = About { backbone: facts(&manifest, &backbone), microphones: microphones.iter().map(|m| m.0.clone()).collect() };
-        let sources = microphones.into_iter().map(|m| source(&config, &manifest, m)).collect::<Result<Vec<_>>>()?;
+        let rest = config.listen.every_s.map_or(Duration::ZERO, |s| Duration::from_secs(s.into()));
+        let about = About { backbone: facts(&manifest, &backbone), microphones: microphones.iter().map(|m| m.0.clone()).collect(), rest };
+        let mut sources = microphones.into_iter().map(|m| source(&config, &manifest, m)).collect::<Result<Vec<_>>>()?;
+        if let Some(clips) = settings::clips(&config, &settings.rule, about.backbone.window_ms * 1e-3)? {
+            sinks.push(Box::new(clips_of(clips, &mut sources)?));
+        }
         settings.picture = sinks.iter().any(|s| s.wants_sound());
         let daemon = Daemon::start(&settings, sources, embedders, learning, sinks)?;
         // Nobody else sets it.
@@ -63,7 +96,7 @@ impl Service {
             Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about.clone(), history)?),
             None => None,
         };
-        Ok(Service { config, about, server, daemon })
+        Ok(Service { config, adapter: taught, about, server, daemon })
     }
 
     /// What speaks to the daemon.
@@ -90,19 +123,31 @@ impl Service {
         self.server.as_ref().map_or(Ok(()), Server::check)
     }
 
-    /// Takes another configuration while sound goes on: when a class counts as heard, and what is asked. Names the tables in which
-    /// something else has changed, which a restart is needed for.
+    /// Takes another configuration while sound goes on: when a class counts as heard, what is asked, and another adapter, whether it is named
+    /// now or has come to the path of the one before. Names the tables in which something else has changed, which a restart is needed for.
     ///
     /// # Errors
-    /// `Config` when it is wrong, `Busy` when the daemon has stopped; the one before holds on.
+    /// `Config` when it is wrong; as [`adapter::open`] and [`Adapter::check_space`](crate::store::Adapter::check_space) of another adapter;
+    /// `Busy` when the daemon has stopped. What was before holds on.
     pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>> {
         check(&config)?;
+        let folder = adapter::adapter_folder(&config)?;
+        let identity = identity(&folder)?;
+        if identity != self.adapter.identity {
+            let taught = &self.adapter;
+            let adapter = adapter::open(&folder, Access::Write)?;
+            adapter.check_space(taught.space, &taught.backbone)?;
+            self.daemon.handle().swap(Learning::new(adapter, taught.graph, taught.budget)?)?;
+            log::info!("{}: another adapter is taught from now on", folder.display());
+            self.adapter.identity = identity;
+            self.config.adapter.folder = config.adapter.folder.clone();
+        }
         self.daemon.handle().configure(settings::daemon(&config)?)?;
         let waits = settings::needs_restart(&self.config, &config);
         // What waits for a restart waits until there is one.
-        let ListenConfig { microphones, rate_hz, channel, recent_s, .. } = self.config.listen.clone();
+        let ListenConfig { microphones, rate_hz, channel, recent_s, on_s, every_s, nice, .. } = self.config.listen.clone();
         self.config.classify = config.classify;
-        self.config.listen = ListenConfig { microphones, rate_hz, channel, recent_s, ..config.listen };
+        self.config.listen = ListenConfig { microphones, rate_hz, channel, recent_s, on_s, every_s, nice, ..config.listen };
         Ok(waits)
     }
 
@@ -129,7 +174,14 @@ pub fn check(config: &Config) -> Result<()> {
     let folder = adapter::adapter_folder(config)?;
     BackboneChoice::new(config, Some(&folder))?;
     config.board.as_deref().map(Board::load).transpose()?;
+    settings::clips(config, &Rule::default(), 0.0)?;
     sinks::check(config)
+}
+
+/// Device and number of a folder.
+fn identity(folder: &Path) -> Result<(u64, u64)> {
+    let found = std::fs::metadata(folder).map_err(|e| Error::io("find the adapter", folder, e))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Names of the microphones, and the devices that they are.
@@ -150,8 +202,34 @@ fn source(config: &Config, manifest: &Manifest, (name, device): (String, Option<
     // The backbone's own rate needs no resampling here, which looks ahead.
     let rate_hz = listen.rate_hz.or(Some(manifest.audio.rate_hz));
     let channel = listen.channel.map_or(Channel::Mean, |n| Channel::One(n - 1));
-    let source = Source::microphone(MicrophoneSettings { device, rate_hz, channel, ..MicrophoneSettings::default() })?;
+    let duty = duty(config, manifest)?;
+    let source = Source::microphone(MicrophoneSettings { device, rate_hz, channel, duty, ..MicrophoneSettings::default() })?;
     Ok(Source { name, ..source })
+}
+
+/// When microphones hear, where it is not all the time.
+fn duty(config: &Config, manifest: &Manifest) -> Result<Option<Duty>> {
+    let Some((on_s, every_s)) = config.listen.on_s.zip(config.listen.every_s) else { return Ok(None) };
+    let audio = &manifest.audio;
+    let window_s = f64::from(audio.window_samples) / f64::from(audio.rate_hz);
+    if f64::from(on_s) < 2.0 * window_s {
+        return Err(Error::new(ErrorKind::Config, "a turn of hearing is too short")
+            .at("listen.on_s")
+            .expected(format!("at least two windows of the backbone, {:.1} s", 2.0 * window_s))
+            .found(on_s)
+            .cure("hear for longer, and less often"));
+    }
+    Ok(Some(Duty { on: Duration::from_secs(on_s.into()), every: Duration::from_secs(every_s.into()) }))
+}
+
+/// What saves clips of `sources`.
+fn clips_of(settings: clips::Settings, sources: &mut [Source]) -> Result<Clips> {
+    let tapped = |source: &mut Source| {
+        let (tap, reader) = Tap::new(TAP_FRAMES);
+        source.tap = Some(tap);
+        (source.name.clone(), reader)
+    };
+    Clips::start(settings, sources.iter_mut().map(tapped).collect())
 }
 
 fn facts(manifest: &Manifest, backbone: &BackboneChoice) -> BackboneFacts {

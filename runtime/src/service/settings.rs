@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{AdapterConfig, Config};
 use crate::daemon::Settings;
 use crate::live::smooth::Rule;
 use crate::serve::ServeSettings;
+use crate::sinks::clips;
 use crate::{Error, ErrorKind, Result};
 
 /// A token is looked for in the first so many bytes of its file.
@@ -32,8 +33,30 @@ pub(super) fn daemon(config: &Config) -> Result<Settings> {
         ask_per_hour: listen.ask_per_hour.unwrap_or(usual.ask_per_hour),
         ask_doubt: listen.ask_doubt.unwrap_or(usual.ask_doubt),
         recent_s: listen.recent_s.unwrap_or(usual.recent_s),
+        background_per_hour: listen.background_per_hour.unwrap_or(usual.background_per_hour),
+        nice: listen.nice.unwrap_or(usual.nice),
         ..usual
     })
+}
+
+/// What clips are saved of windows of `window_s` under `rule`; none where there is no folder for them.
+///
+/// # Errors
+/// `Config` when the key is none.
+pub(super) fn clips(config: &Config, rule: &Rule, window_s: f64) -> Result<Option<clips::Settings>> {
+    let wanted = &config.clips;
+    let Some(folder) = wanted.folder.clone() else { return Ok(None) };
+    let settings = clips::Settings {
+        folder,
+        budget_bytes: u64::from(wanted.max_mib.unwrap_or(1024)) << 20,
+        margin_s: wanted.margin_s.unwrap_or(1.0),
+        max_s: wanted.max_s.unwrap_or(15.0),
+        classes: wanted.classes.clone(),
+        recipient: wanted.recipient.clone(),
+        decided_s: window_s + f64::from(rule.min_ms + rule.merge_ms) * 1e-3,
+    };
+    settings.recipient()?;
+    Ok(Some(settings))
 }
 
 /// How the daemon is served; none where it is not.
@@ -65,14 +88,20 @@ fn secret(path: &Path) -> Result<String> {
 /// Tables in which `now` and `wanted` differ in something that a running daemon does not change.
 pub(super) fn needs_restart(now: &Config, wanted: &Config) -> Vec<&'static str> {
     // Of listening only what finds and holds the sound waits.
-    let fixed = |c: &Config| (c.listen.microphones.clone(), c.listen.rate_hz, c.listen.channel, c.listen.recent_s);
+    let fixed = |c: &Config| {
+        let l = &c.listen;
+        (l.microphones.clone(), l.rate_hz, l.channel, l.recent_s, (l.on_s, l.every_s, l.nice))
+    };
+    // Another adapter is taken at once.
+    let created = |c: &Config| AdapterConfig { folder: None, ..c.adapter.clone() };
     let differ = [
         ("board", now.board != wanted.board),
         ("backbone", now.backbone != wanted.backbone),
-        ("adapter", now.adapter != wanted.adapter),
+        ("adapter", created(now) != created(wanted)),
         ("listen", fixed(now) != fixed(wanted)),
         ("serve", now.serve != wanted.serve),
         ("events", now.events != wanted.events),
+        ("clips", now.clips != wanted.clips),
         ("mqtt", now.mqtt != wanted.mqtt),
     ];
     differ.into_iter().filter(|(_, differ)| *differ).map(|(table, _)| table).collect()

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use super::adapter::{Acknowledgement, Adapter, Durability};
 use super::frame::Kind;
 use super::pack::row_stride_bytes;
-use super::record::{Batch, Draft, Learned};
+use super::record::{Batch, Draft, Learned, ORDINARY};
 use crate::learn::{BlockKind, ClassName, LabelSet};
 use crate::{Error, ErrorKind, Result};
 
@@ -26,8 +26,8 @@ struct Records {
 }
 
 impl Adapter {
-    /// Takes back the last `labels` labels: a recording, or of live sound what was taught with one call. Returns how many rows
-    /// that were.
+    /// Takes back the last `labels` labels: a recording, or of live sound what was taught with one call; [`ORDINARY`] sound, which nobody
+    /// labelled, is passed over. Returns how many rows that were.
     ///
     /// # Errors
     /// `Input` when there are not so many and `Limit` when one reaches behind the undo horizon, where rows may have left
@@ -139,7 +139,8 @@ impl Adapter {
         };
         let together = |pair: &[usize]| key(&pair[0]) == key(&pair[1]) && id(&pair[0]) == id(&pair[1]) + 1;
         let horizon = self.oldest_undoable_row().unwrap_or(u64::MAX);
-        let (mut acts, mut rest) = (Vec::new(), &all[..]);
+        let (mut acts, mut rest) = (Vec::<Vec<usize>>::new(), &all[..]);
+        let mut after = self.contents.next_row;
         while acts.len() < labels {
             if rest.is_empty() && self.evicted_rows() == 0 {
                 return Err(Error::new(ErrorKind::Input, "there are not so many labels that could be taken back")
@@ -154,10 +155,13 @@ impl Adapter {
             let more = rest.windows(2).take_while(|pair| together(pair)).count();
             let (act, before) = rest.split_at(rest.len().min(more + 1));
             let (oldest, newest) = (act.last().map_or(0, id), act.first().map_or(0, id));
-            let after = acts.last().and_then(|a: &Vec<usize>| a.last()).map_or(self.contents.next_row, id);
             // The rows on either side are held, were taken back, or never were: then all of the label's rows are here.
             let whole = (before.first().is_some_and(|i| id(i) + 1 == oldest) || !self.may_have_left(oldest.saturating_sub(1)))
                 && (newest + 1 == after || !self.may_have_left(newest + 1));
+            if act.first().is_some_and(|i| records.batch(*i).by == ORDINARY) {
+                (rest, after) = (before, oldest);
+                continue;
+            }
             if act.first().is_none_or(|i| id(i) < horizon) || !whole {
                 return Err(Error::new(ErrorKind::Limit, "a label reaches behind the undo horizon: some of its rows may have left replay")
                     .at(self.folder().display())
@@ -166,7 +170,7 @@ impl Adapter {
                     .cure("relabel its held rows, or forget the class"));
             }
             acts.push(act.to_vec());
-            rest = before;
+            (rest, after) = (before, oldest);
         }
         Ok(acts)
     }

@@ -34,7 +34,7 @@ mod verify_chunks;
 
 pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
 pub use header::{Creation, Header};
-pub use record::{Batch, Learned, NewRow, RowFlags};
+pub use record::{Batch, Learned, NewRow, ORDINARY, RowFlags};
 pub use rewrite::{Anew, Loss, Sink, Statistics};
 pub use salvage::{Change, ClassRows, Damage, HeaderFound, Salvage, SalvageReport, Skipped, Wrong};
 pub use state::OriginState;

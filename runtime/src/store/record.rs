@@ -60,6 +60,9 @@ impl RowFlags {
     pub const WEAK: RowFlags = RowFlags(2);
 }
 
+/// Who gave a label that nobody gave: windows that no one named, learned as background. Undo passes them over.
+pub const ORDINARY: &str = "ordinary sound";
+
 /// What is known of the rows of one record together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Batch {

@@ -116,7 +116,8 @@ impl Desk {
         let learning = Learning::new(adapter, 1, Budget::default()).unwrap();
         let (feeds, readers): (Vec<Feed>, Vec<Reader>) = (0..sources).map(|_| Feed::new(RATE_HZ, 40_000)).unzip();
         let (tell, events) = channel();
-        let source = |(n, reader)| Source { name: format!("mic {n}"), reader, events: sync_channel(1).1, is_live, microphone: None };
+        let source =
+            |(n, reader)| Source { name: format!("mic {n}"), reader, events: sync_channel(1).1, is_live, microphone: None, tap: None };
         let readers: Vec<Source> = readers.into_iter().enumerate().map(source).collect();
         // Longer than a hop.
         let takes = if is_live { Duration::from_millis(60) } else { Duration::ZERO };

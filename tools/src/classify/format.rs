@@ -1,10 +1,12 @@
 //! Formats of what was heard: for a person, for programs, for Raven and for Audacity.
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::Serialize;
 use wheatear::event::{Event, Level, What};
 use wheatear::units::Moment;
 
+use crate::recorded::Recorded;
 use wheatear::learn::label_text::quoted;
 
 /// Output format.
@@ -71,6 +73,9 @@ pub struct Heard {
     /// Why its probabilities are none, where no held row can judge the head; they are numbers that nothing was measured by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unjudged: Option<String>,
+    /// When it was recorded, where something tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// Up to three classes by mean probability over the windows that are not silent, of being present where that is told.
     pub ranked: Vec<(String, f32)>,
     /// Mean probability that its windows are of no known class.
@@ -160,7 +165,8 @@ fn csv(heard: &[Heard]) -> anyhow::Result<String> {
     let mut out = csv::Writer::from_writer(Vec::new());
     // Only where it is told: without it the columns are what they were.
     let has_present = heard.iter().flat_map(|h| &h.windows).any(|w| w.present.is_some());
-    let last = has_present.then_some("present");
+    let has_time = heard.iter().any(|h| h.recorded.is_some());
+    let last = has_present.then_some("present").into_iter().chain(has_time.then_some("time"));
     out.write_record(["file", "begin_s", "end_s", "class", "probability", "unknown"].into_iter().chain(last))?;
     for (h, w) in heard.iter().flat_map(|h| h.windows.iter().map(move |w| (h, w))) {
         // Empty rather than a number that nobody can answer for.
@@ -171,7 +177,9 @@ fn csv(heard: &[Heard]) -> anyhow::Result<String> {
             w.present.iter().flatten().map(|p| format!("{} {}", quoted(&p.class), number(p.probability)).trim_end().to_owned()).collect();
         let present = has_present.then(|| present.join(";"));
         let (begin, end) = (format!("{:.3}", w.begin_s), format!("{:.3}", w.end_s));
-        out.write_record([&h.file, &begin, &end, class, &p, &unknown].into_iter().chain(present.as_deref()))?;
+        let at = |r: &Recorded| Timestamp::from_millisecond(r.after(w.begin_s).wall_ms?).ok().map(|at| format!("{at:.3}"));
+        let time = has_time.then(|| h.recorded.as_ref().and_then(at).unwrap_or_default());
+        out.write_record([&h.file, &begin, &end, class, &p, &unknown].into_iter().chain(present.as_deref()).chain(time.as_deref()))?;
     }
     Ok(String::from_utf8(out.into_inner()?)?)
 }
@@ -189,9 +197,9 @@ fn events(heard: &[Heard], made: &Made) -> anyhow::Result<String> {
     for h in heard {
         for s in stretches(h, made) {
             let (source, class) = (h.file.clone(), s.class.to_owned());
-            let (id, span) = (None, None);
+            let span = h.recorded.as_ref().map(|r| (r.after(s.begin_s), r.after(s.end_s)));
             let Stretch { begin_s, end_s, probability, unknown, .. } = s;
-            tell(What::Heard { id, source, begin_s, end_s, span, class, probability, unknown })?;
+            tell(What::Heard { id: None, source, begin_s, end_s, span, class, probability, unknown })?;
         }
         if let Some(damage) = &h.damage {
             tell(What::Notice { level: Level::Warning, source: h.file.clone(), text: format!("damaged: {damage}") })?;
@@ -295,6 +303,7 @@ mod tests {
             seconds: 5.0,
             damage: None,
             unjudged: None,
+            recorded: None,
             ranked: vec![("wren".into(), 0.7), ("robin".into(), 0.2)],
             unknown: Some(0.2),
             windows,

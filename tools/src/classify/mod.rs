@@ -17,8 +17,9 @@ use wheatear::{Error, ErrorKind, Result};
 use crate::board::{BoardArgs, budget_of};
 use crate::clock;
 use crate::embed::{BackboneArgs, ConfigArgs, Embedded, adapter_folder, embed_files, progress};
-use crate::opened::{open, refusal, serving, unjudged};
+use crate::opened::{open, refusal, serving};
 use crate::output::{first_few, print};
+use crate::recorded::recorded;
 use crate::sounds::sounds_in;
 use format::{Format, Heard, Made, Present, Window};
 
@@ -117,7 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let (count, folder) = (served.doubtful.len(), adapter.folder().display());
         log::warn!("{count} labels are probably wrong and were left out of the head: wheatear inspect {folder} --head names them");
     }
-    let unjudged = unjudged(&adapter, &served);
+    let unjudged = served.unjudged(&adapter);
     unjudged.iter().for_each(|why| log::warn!("{}: {why}", adapter.folder().display()));
     let present = served.presence.as_ref().and_then(|p| p.present.as_ref()).map(Head::classes);
     let (rate_hz, silence) = (f64::from(manifest.audio.rate_hz), manifest.silence_peak());
@@ -225,7 +226,7 @@ fn sum_up(path: &Path, got: &Embedded<Judged>, classes: &[ClassName], present: O
     let all = || windows.iter().filter_map(|w| w.unknown);
     let unknown = (all().count() > 0).then(|| all().sum::<f32>() / all().count() as f32);
     let (file, seconds, damage) = (path.display().to_string(), got.summary.seconds, got.summary.damage.clone());
-    Heard { unknown, file, seconds, damage, unjudged: None, ranked, windows }
+    Heard { unknown, file, seconds, damage, unjudged: None, recorded: recorded(path), ranked, windows }
 }
 
 fn write(args: &Args, format: Format, heard: &[Heard], made: &Made) -> anyhow::Result<()> {

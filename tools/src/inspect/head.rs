@@ -13,7 +13,7 @@ use wheatear::monitor::{Fall, Falling, Report};
 use wheatear::store::Adapter;
 
 use crate::board::BoardArgs;
-use crate::opened::{reading, unjudged};
+use crate::opened::reading;
 use crate::output::print_facts;
 
 #[derive(Serialize)]
@@ -63,7 +63,7 @@ struct Monitored {
 pub fn run(folder: &Path, board: &BoardArgs, json: bool) -> anyhow::Result<()> {
     let facts = reading(folder, |adapter| {
         let Standing { served, generation: serves, verdict, .. } = learner::stand(adapter, &board.budget(adapter)?)?;
-        let unjudged = unjudged(adapter, &served);
+        let unjudged = served.unjudged(adapter);
         Ok(Facts {
             unjudged,
             generation: adapter.generation(),

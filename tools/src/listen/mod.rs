@@ -91,6 +91,19 @@ struct Hearing {
     /// How long windows are held for labels that come late, in s (listen.recent_s): their latents, never their sound; usually 600
     #[arg(long, value_name = "S")]
     recent_s: Option<u32>,
+    /// Windows in which nothing was heard and that nobody named are learned as background, so many an hour (listen.background_per_hour);
+    /// usually none
+    #[arg(long, value_name = "N")]
+    background_per_hour: Option<f64>,
+    /// Hear for so long, in s, and then rest (listen.on_s); usually all the time
+    #[arg(long, value_name = "S", requires = "every_s")]
+    on_s: Option<u32>,
+    /// From one turn of hearing to the next, in s (listen.every_s)
+    #[arg(long, value_name = "S", requires = "on_s")]
+    every_s: Option<u32>,
+    /// Spare the board: windows do not overlap, and other programs go first (listen.nice)
+    #[arg(long)]
+    nice: bool,
 }
 
 /// How events are written.
@@ -165,6 +178,10 @@ impl Hearing {
         set(&mut listen.merge_ms, &self.merge_ms);
         set(&mut listen.ask_per_hour, &self.ask_per_hour);
         set(&mut listen.recent_s, &self.recent_s);
+        set(&mut listen.background_per_hour, &self.background_per_hour);
+        set(&mut listen.on_s, &self.on_s);
+        set(&mut listen.every_s, &self.every_s);
+        set(&mut listen.nice, &self.nice.then_some(true));
     }
 }
 

@@ -49,12 +49,23 @@ pub struct MicrophoneSettings {
     pub channel: Channel,
     /// Frames that may wait for the reader ([`RING_FRAMES`]); what comes on top is lost and counted. 4 bytes each.
     pub ring_frames: usize,
+    /// Hears only now and then, so that the device and the board may rest; all the time when there is none.
+    pub duty: Option<Duty>,
+}
+
+/// Hears for a while, and rests until its next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duty {
+    /// How long sound is heard, from its first frame on.
+    pub on: Duration,
+    /// From one turn's begin to the next; where hearing takes longer, one begins at once.
+    pub every: Duration,
 }
 
 impl Default for MicrophoneSettings {
     /// The default microphone at its own rate, all channels, ten seconds at 48 kHz.
     fn default() -> Self {
-        MicrophoneSettings { device: None, rate_hz: None, channel: Channel::Mean, ring_frames: 480_000 }
+        MicrophoneSettings { device: None, rate_hz: None, channel: Channel::Mean, ring_frames: 480_000, duty: None }
     }
 }
 
@@ -101,8 +112,22 @@ pub enum CaptureEvent {
         /// How many.
         samples: u64,
     },
+    /// Its turn is over, and the device is closed until the next.
+    Resting {
+        /// When that is, in milliseconds from now.
+        for_ms: u64,
+    },
     /// It was stopped; nothing more comes.
     Stopped,
+}
+
+impl CaptureEvent {
+    fn of_stream(mut self, number: u32) -> CaptureEvent {
+        if let CaptureEvent::Opened { stream, .. } = &mut self {
+            *stream = number;
+        }
+        self
+    }
 }
 
 impl fmt::Display for CaptureEvent {
@@ -117,6 +142,7 @@ impl fmt::Display for CaptureEvent {
             CaptureEvent::Xrun { times } => write!(f, "the device lost sound by itself, {times} times"),
             CaptureEvent::Overrun { frames } => write!(f, "{frames} frames were lost: this machine is too slow"),
             CaptureEvent::NotNumbers { samples } => write!(f, "{samples} samples were no numbers, and became 0"),
+            CaptureEvent::Resting { for_ms } => write!(f, "rests for {:.1} s", *for_ms as f64 / 1e3),
             CaptureEvent::Stopped => f.write_str("stopped"),
         }
     }
@@ -193,6 +219,7 @@ impl Microphone {
             stream: 0,
             backoff: Backoff::new(),
             told: Told::default(),
+            before_rest: None,
             begun: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("capture".into()).spawn(move || supervisor.run()).map_err(|e| {
@@ -295,21 +322,44 @@ struct Supervisor {
     stream: u32,
     backoff: Backoff,
     told: Told,
+    /// What it was opened as before it rested.
+    before_rest: Option<CaptureEvent>,
     begun: Instant,
+}
+
+/// Why a stream is watched no more.
+enum Ended {
+    Lost(Error),
+    /// Its turn is over.
+    Rests,
+    Stopped,
 }
 
 impl Supervisor {
     fn run(&mut self) {
         while !self.is_stopped() {
-            let why = match self.open() {
+            let turn = Instant::now();
+            let ended = match self.open() {
                 Ok(open) => {
-                    let why = self.watch(&open);
+                    let ended = self.watch(&open);
                     self.close(open);
-                    why
+                    ended
                 }
-                Err(e) => Some(e),
+                Err(e) => Ended::Lost(e),
             };
-            let Some(why) = why else { break };
+            let why = match ended {
+                Ended::Lost(why) => why,
+                Ended::Rests => {
+                    let every = self.settings.duty.map_or(Duration::ZERO, |d| d.every);
+                    let rest = (turn + every).saturating_duration_since(Instant::now());
+                    self.tell_losses(true);
+                    self.tell(CaptureEvent::Resting { for_ms: rest.as_millis() as u64 });
+                    self.wait(rest);
+                    continue;
+                }
+                Ended::Stopped => break,
+            };
+            self.before_rest = None;
             let retry_in_ms = self.backoff.lost(self.now_ms());
             self.tell_losses(true);
             self.tell(CaptureEvent::Lost { why: why.to_string(), retry_in_ms });
@@ -367,28 +417,31 @@ impl Supervisor {
         }
     }
 
-    /// Looks after the stream until it is lost, and says why; nothing when it was stopped.
-    fn watch(&mut self, open: &Open) -> Option<Error> {
+    /// Looks after the stream until it is lost, its turn is over, or it was stopped.
+    fn watch(&mut self, open: &Open) -> Ended {
         let mut stall = StallWatch::new(self.captured(), self.now_ms());
-        let mut announced = false;
+        let mut sounding: Option<Instant> = None;
         loop {
             std::thread::park_timeout(LOOK);
             let flow = stall.look(self.captured(), self.now_ms());
-            if flow == Flow::Sounding && !announced {
-                announced = true;
+            if flow == Flow::Sounding && sounding.is_none() {
+                sounding = Some(Instant::now());
                 self.announce(open);
             }
             if self.is_stopped() {
-                return None;
+                return Ended::Stopped;
+            }
+            if self.settings.duty.zip(sounding).is_some_and(|(duty, since)| since.elapsed() >= duty.on) {
+                return Ended::Rests;
             }
             let at = format!("{} ({})", open.input.id, open.input.name);
             if let Some(e) = open.failed.get() {
-                return Some(refused("go on capturing", &at, e.clone()));
+                return Ended::Lost(refused("go on capturing", &at, e.clone()));
             }
             if let Flow::Stalled(ms) = flow {
                 let error = Error::new(ErrorKind::Missing, "the microphone gives no sound any more").at(at);
                 let error = error.expected("frames all the time").found(format!("none for {:.1} s", ms as f64 / 1e3));
-                return Some(error.cure("plug it in again, or restart the sound server"));
+                return Ended::Lost(error.cure("plug it in again, or restart the sound server"));
             }
             self.tell_losses(false);
         }
@@ -397,15 +450,20 @@ impl Supervisor {
     fn announce(&mut self, open: &Open) {
         self.backoff.sounding(self.now_ms());
         self.shared.opened.fetch_add(1, Relaxed);
-        self.tell(CaptureEvent::Opened {
+        let opened = CaptureEvent::Opened {
             device: open.input.name.clone(),
             id: open.input.id.clone(),
             format: open.opening.samples.to_string(),
             channels: open.opening.channels,
             rate_hz: open.opening.rate_hz,
             asked_rate_hz: self.settings.rate_hz,
-            stream: self.stream,
-        });
+            stream: 0,
+        };
+        // After a rest all is as before, and no news.
+        if self.before_rest.as_ref() != Some(&opened) {
+            self.before_rest = self.settings.duty.map(|_| opened.clone());
+            self.tell(opened.of_stream(self.stream));
+        }
     }
 
     /// Tells what was lost since it was last told; not too often unless `now`.
@@ -568,6 +626,7 @@ mod tests {
             stream: 0,
             backoff,
             told,
+            before_rest: None,
             begun,
         };
         [1, 2, 3].into_iter().for_each(|times| s.tell(CaptureEvent::Xrun { times }));

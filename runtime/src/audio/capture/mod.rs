@@ -15,5 +15,5 @@ pub mod ring;
 
 pub use convert::Channel;
 pub use devices::{Input, InputFormat, inputs};
-pub use microphone::{CaptureCounts, CaptureEvent, Microphone, MicrophoneSettings, Running};
+pub use microphone::{CaptureCounts, CaptureEvent, Duty, Microphone, MicrophoneSettings, Running};
 pub use ring::{BlockHeader, Reader};
