@@ -407,7 +407,6 @@ impl Telling {
             Command::Questions { reply } => drop(reply.send(self.questions.waiting())),
             Command::Counts { reply } => drop(reply.send(self.counts())),
             Command::Swap { learning, reply } => {
-                // Questions were of the head before.
                 self.send(Ok(Errand::Swap { learning, reply: reply.clone() }), reply);
             }
             Command::Configure { settings, reply } => {
