@@ -33,6 +33,12 @@ pub fn since_boot_ns() -> u64 {
     (t.tv_sec.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec.max(0) as u64)
 }
 
+/// Processor time of the thread that asks, in nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (t.tv_sec.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec.max(0) as u64)
+}
+
 /// Temperature of the hottest zone that the system tells of, in degrees Celsius.
 pub fn temperature_c() -> Option<f64> {
     let zones = std::fs::read_dir("/sys/class/thermal").ok()?.flatten();

@@ -14,6 +14,7 @@ use crate::audio::resample::Resampler;
 use crate::backbone::Backbone;
 use crate::backbone::manifest::{EmbeddingScale, Manifest, Modality};
 use crate::backbone::session::{OrtBackbone, SessionOptions};
+use crate::clock::thread_cpu_ns;
 use crate::features::{FrontEnd, peak};
 use crate::latent::scale_embedding;
 use crate::{Error, ErrorKind, Result};
@@ -91,6 +92,7 @@ impl Embedder {
             stride: 1,
             input: vec![0.0; front_end.input_len()],
             embedding: vec![0.0; dim],
+            backbone_ns: 0,
             front_end,
             backbone,
         };
@@ -117,6 +119,11 @@ impl Embedder {
     /// Rate of the samples that [`Embedder::push`] takes, in hertz.
     pub fn source_rate_hz(&self) -> u32 {
         self.resampler.in_rate_hz()
+    }
+
+    /// Processor time that the backbone's calls took so far, in ns: of the thread that called, whatever others ONNX Runtime has.
+    pub fn backbone_ns(&self) -> u64 {
+        self.windows.backbone_ns
     }
 
     /// Takes the next samples at the source's rate, of any number, and hands each window that is complete to `sink`.
@@ -209,6 +216,8 @@ struct Windows {
     stride: u64,
     input: Vec<f32>,
     embedding: Vec<f32>,
+    /// Processor time in the backbone's calls.
+    backbone_ns: u64,
 }
 
 impl Windows {
@@ -240,7 +249,10 @@ impl Windows {
     /// Embeds the window in `samples`, of which `filled` are sound, and moves on by one hop.
     fn emit(&mut self, sink: &mut dyn FnMut(Window<'_>) -> Result<()>) -> Result<()> {
         self.front_end.compute(&self.samples, &mut self.input);
-        self.backbone.embed(&self.input, &mut self.embedding)?;
+        let before_ns = thread_cpu_ns();
+        let embedded = self.backbone.embed(&self.input, &mut self.embedding);
+        self.backbone_ns += thread_cpu_ns().saturating_sub(before_ns);
+        embedded?;
         let start = self.index * self.hop as u64;
         scale_embedding(self.scale, &mut self.embedding).map_err(|e| {
             let at = format!("window {} at sample {start}, {}", self.index, e.place().unwrap_or_default());

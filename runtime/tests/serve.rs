@@ -182,6 +182,8 @@ fn a_sound_is_heard_labelled_known_and_taken_back_over_the_api() {
     served.checked("get", "/api/v1/questions", &served.get("/api/v1/questions"));
     let metrics = served.get("/metrics").body;
     assert!(metrics.contains("\nwheatear_classes 2\n") && metrics.contains("# TYPE wheatear_windows_total counter"), "{metrics}");
+    let backbone = metrics.lines().find_map(|line| line.strip_prefix("wheatear_backbone_cpu_seconds_total "));
+    assert!(backbone.is_some_and(|s| s.parse::<f64>().is_ok_and(|s| s > 0.0)), "{metrics}");
     assert_eq!((served.get("/healthz").status, served.get("/healthz").body.as_str()), (200, "ok\n"));
 }
 

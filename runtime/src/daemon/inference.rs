@@ -134,6 +134,8 @@ impl Inference {
             }
             let lost = self.ears.iter().map(|ear| ear.reader.lost()).sum();
             self.work.ends.counters.frames_lost.store(lost, Relaxed);
+            let backbone_ns = self.ears.iter().map(|ear| ear.embedder.backbone_ns()).sum();
+            self.work.ends.counters.backbone_ns.store(backbone_ns, Relaxed);
             if is_last && !heard {
                 self.ears.iter_mut().for_each(|ear| ear.finish(&mut self.work));
                 return;

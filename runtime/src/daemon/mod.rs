@@ -139,6 +139,8 @@ pub struct Counts {
     pub event_ms: Option<(f64, f64)>,
     /// Of that, the backbone and the head, in ms.
     pub answer_ms: Option<(f64, f64)>,
+    /// Processor time of all calls of the backbone so far, in s.
+    pub backbone_cpu_s: f64,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +154,7 @@ struct Counters {
     frames: AtomicU64,
     frames_lost: AtomicU64,
     clipped: AtomicU64,
+    backbone_ns: AtomicU64,
 }
 
 /// A window on its way from inference to telling.

@@ -522,6 +522,7 @@ impl Telling {
             serving: c.serving.load(Relaxed),
             event_ms: percentiles(&self.event_ns),
             answer_ms: percentiles(&self.answer_ns),
+            backbone_cpu_s: c.backbone_ns.load(Relaxed) as f64 * 1e-9,
         }
     }
 

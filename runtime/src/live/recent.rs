@@ -38,7 +38,8 @@ impl Recent {
     /// Room for `windows` latents \[D\] of D = `dim`, taken now.
     pub fn new(windows: usize, dim: usize) -> Recent {
         let windows = windows.max(1);
-        Recent { dim, places: vec![Place::default(); windows], latents: vec![0; windows * dim], pushed: 0 }
+        // Not zeros, which the system would give only as they are written: memory would grow until all windows are held.
+        Recent { dim, places: vec![Place::default(); windows], latents: vec![1; windows * dim], pushed: 0 }
     }
 
     /// Takes the next window, in place of the oldest where there is no room. Allocates nothing.

@@ -14,7 +14,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use cpal::traits::{DeviceTrait, StreamTrait};
-use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig};
+use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig, SupportedBufferSize, SupportedStreamConfigRange};
 use serde::{Deserialize, Serialize};
 
 use super::convert::{Channel, Interleaved};
@@ -29,6 +29,9 @@ pub const RING_FRAMES: std::ops::RangeInclusive<usize> = 2 * MAX_BLOCK_FRAMES..=
 pub const WAITING_EVENTS: usize = 64;
 /// Headers are made for callbacks of at least this many frames on average.
 const MEAN_BLOCK_FRAMES: usize = 64;
+/// How much sound comes at once, where the device can. Unasked, ALSA gives as little as it can: a thousand callbacks a second, and from
+/// PulseAudio, which sends more than that at once, a thread that never rests.
+const BLOCK_MS: u32 = 50;
 /// How often the thread looks after the stream.
 const LOOK: Duration = Duration::from_millis(50);
 /// Losses are told at most this often, summed up.
@@ -372,7 +375,8 @@ impl Supervisor {
     fn open(&mut self) -> Result<Open> {
         let (input, device) = devices::device(self.settings.device.as_deref())?;
         let cannot = |e| refused("open the microphone", &format!("{} ({})", input.id, input.name), e);
-        let formats: Vec<InputFormat> = device.supported_input_configs().map_err(cannot)?.map(InputFormat::from).collect();
+        let ranges: Vec<SupportedStreamConfigRange> = device.supported_input_configs().map_err(cannot)?.collect();
+        let formats: Vec<InputFormat> = ranges.iter().copied().map(InputFormat::from).collect();
         let opening = devices::opening(&formats, self.settings.channel, self.settings.rate_hz).map_err(|e| e.within(&input.id))?;
         let writer = self.writer().ok_or_else(|| {
             let error = Error::new(ErrorKind::Busy, "the microphone cannot be closed").at(&input.id);
@@ -381,9 +385,10 @@ impl Supervisor {
         self.stream = self.stream.saturating_add(1);
         let lent = Lent { writer: Some(writer), home: self.home.clone() };
         let failed = Arc::new(OnceLock::new());
-        let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size: BufferSize::Default };
+        let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size: block(&ranges, opening) };
         self.shared.counters.live.store(self.stream, Relaxed);
-        let on_data = give(lent, self.shared.counters.clone(), self.stream, opening, self.settings.channel);
+        let rests = !drives(&input.id);
+        let on_data = give(lent, self.shared.counters.clone(), self.stream, opening, self.settings.channel, rests);
         let on_error = note(self.shared.counters.clone(), failed.clone(), std::thread::current());
         let stream = device.build_input_stream_raw(config, opening.samples, on_data, on_error, Some(POLL)).map_err(cannot)?;
         stream.play().map_err(cannot)?;
@@ -521,13 +526,43 @@ impl Supervisor {
 /// How long the sound system's thread waits for sound before it looks whether the device is still there.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The device's callback: converts into the ring, and nothing else.
+/// The block to ask for: [`BLOCK_MS`] as far as the device has it, of which it needs two; its own where it does not say.
+fn block(ranges: &[SupportedStreamConfigRange], opening: Opening) -> BufferSize {
+    let Opening { samples, channels, rate_hz } = opening;
+    let is_of = |r: &&SupportedStreamConfigRange| {
+        (r.sample_format(), r.channels()) == (samples, channels) && (r.min_sample_rate()..=r.max_sample_rate()).contains(&rate_hz)
+    };
+    match ranges.iter().find(is_of).map(SupportedStreamConfigRange::buffer_size) {
+        Some(SupportedBufferSize::Range { min, max }) if *min <= *max / 2 => {
+            BufferSize::Fixed((rate_hz / 1000 * BLOCK_MS).clamp(*min, *max / 2))
+        }
+        _ => BufferSize::Default,
+    }
+}
+
+/// Whether a device of this id is driven by hardware, or by a sound system that calls when there is a block. ALSA's plugins, whose ids are one
+/// name, do not: while PulseAudio's holds a part of a block, it says that it has one, and the thread of the sound system asks again and
+/// again.
+fn drives(id: &str) -> bool {
+    id.strip_prefix("alsa:").is_none_or(|name| name.contains(':'))
+}
+
+/// How long the thread of a sound system that asks again and again may rest after a block, the first frame of which is `age` old: until
+/// just before the next one; not at all while more blocks wait.
+fn rest(age: Duration, frames: usize, rate_hz: u32) -> Duration {
+    let block = Duration::from_secs_f64(frames as f64 / f64::from(rate_hz.max(1)));
+    if age > 3 * block { Duration::ZERO } else { block * 63 / 64 }
+}
+
+/// The device's callback: converts into the ring, and nothing else; where `rests`, the thread that called has nothing to do until the next
+/// block.
 fn give(
     mut lent: Lent,
     counters: Arc<Counters>,
     stream: u32,
     opening: Opening,
     channel: Channel,
+    rests: bool,
 ) -> impl FnMut(&Data, &InputCallbackInfo) + Send + 'static {
     let channels = opening.channels;
     move |data, info| {
@@ -541,6 +576,9 @@ fn give(
         let ago_ns = times.callback.saturating_duration_since(times.capture).as_nanos() as u64;
         let frames = samples.len() / usize::from(channels.max(1));
         writer.push(stream, opening.rate_hz, frames, now_ns.saturating_sub(ago_ns), |at, out| samples.mono(channels, channel, at, out));
+        if rests {
+            std::thread::sleep(rest(Duration::from_nanos(ago_ns), frames, opening.rate_hz));
+        }
     }
 }
 
@@ -571,6 +609,15 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_plugin_rests_nearly_a_block_and_catches_up_without_rest() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest(ms(60), 3200, 64_000), ms(50) * 63 / 64);
+        assert_eq!(rest(ms(200), 3200, 64_000), Duration::ZERO);
+        let table = [("alsa:default", false), ("alsa:pulse", false), ("alsa:hw:CARD=U0x46d,DEV=0", true), ("coreaudio:mic", true)];
+        table.iter().for_each(|(id, want)| assert_eq!(drives(id), *want, "{id}"));
+    }
 
     fn settings() -> MicrophoneSettings {
         MicrophoneSettings { device: Some("no microphone is called so".into()), ..MicrophoneSettings::default() }
