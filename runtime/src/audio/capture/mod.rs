@@ -12,8 +12,10 @@ pub mod level;
 pub mod microphone;
 mod retry;
 pub mod ring;
+pub mod told;
 
 pub use convert::Channel;
 pub use devices::{Input, InputFormat, inputs};
-pub use microphone::{CaptureCounts, CaptureEvent, Duty, Microphone, MicrophoneSettings, Running};
+pub use microphone::{Duty, Microphone, MicrophoneSettings, Running};
 pub use ring::{BlockHeader, Reader};
+pub use told::{CaptureCounts, CaptureEvent};
