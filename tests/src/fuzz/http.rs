@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use rustix::net::Shutdown;
 
@@ -28,6 +28,8 @@ fn desk() -> MutexGuard<'static, Desk> {
             PANICKED.store(true, SeqCst);
             before(panic);
         }));
+        // A fuzzer's own main would be ended by a client that goes; Rust's is not.
+        signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::default()).expect("a signal that may be taken");
         Mutex::new(Desk::new().expect("a desk in memory"))
     });
     desk.lock().expect("no run failed")
