@@ -39,11 +39,9 @@ impl SoundServer {
         write(
             "pulse.pa",
             &format!(
-                "load-module module-native-protocol-unix auth-anonymous=1 socket={}\n\
-                 load-module module-null-sink sink_name=vmic rate={RATE_HZ} channels=1 norewinds=1\n\
-                 load-module module-remap-source master=vmic.monitor source_name=mic\n\
-                 set-default-sink vmic\nset-default-source mic\n",
-                socket.display()
+                "load-module module-native-protocol-unix auth-anonymous=1 socket={}\n{}\n",
+                socket.display(),
+                microphone().map(|line| line.join(" ")).join("\n")
             ),
         )?;
         write(
@@ -69,6 +67,28 @@ impl SoundServer {
         let mut player = self.program("paplay");
         player.args(["--device=vmic", "--latency-msec=10000"]).arg(file);
         player.spawn().map_err(|e| not_installed("paplay", e))
+    }
+
+    /// Takes the microphone away, as if it were unplugged; the server goes on.
+    ///
+    /// # Errors
+    /// `Missing` when `pactl` is not installed; `Input` when the server refuses.
+    pub fn unplug(&self) -> Result<()> {
+        let [sink, source, ..] = microphone();
+        [source, sink].iter().try_for_each(|line| self.control(&["unload-module", &line[1]]))
+    }
+
+    /// Brings the microphone back.
+    ///
+    /// # Errors
+    /// As [`SoundServer::unplug`].
+    pub fn plug_in(&self) -> Result<()> {
+        microphone().iter().try_for_each(|line| self.control(&line.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    fn control(&self, arguments: &[&str]) -> Result<()> {
+        let ended = self.program("pactl").args(arguments).status().map_err(|e| not_installed("pactl", e))?;
+        if ended.success() { Ok(()) } else { Err(Error::new(ErrorKind::Input, "pactl failed").at(arguments.join(" ")).found(ended)) }
     }
 
     /// Ends the server without any farewell, as a crash does.
@@ -125,6 +145,17 @@ impl SoundServer {
         program.envs(self.environment()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         program
     }
+}
+
+/// What makes the microphone, as lines of words for the server's configuration and for `pactl`.
+fn microphone() -> [Vec<String>; 4] {
+    let lines = [
+        &format!("load-module module-null-sink sink_name=vmic rate={RATE_HZ} channels=1 norewinds=1"),
+        "load-module module-remap-source master=vmic.monitor source_name=mic",
+        "set-default-sink vmic",
+        "set-default-source mic",
+    ];
+    lines.map(|line| line.split(' ').map(str::to_owned).collect())
 }
 
 impl Drop for SoundServer {

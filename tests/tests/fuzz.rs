@@ -122,7 +122,7 @@ macro_rules! near_their_seeds {
     };
 }
 
-near_their_seeds!(adapter bits block board class_name config frame header label_set manifest record root wreck);
+near_their_seeds!(adapter bits block board class_name config frame header http label_set manifest record root wreck);
 
 #[test]
 fn every_target_is_tested_here_and_built_for_the_fuzzer() {

@@ -9,8 +9,10 @@ mod block;
 mod board;
 mod class_name;
 mod config;
+mod desk;
 mod frame;
 mod header;
+mod http;
 mod label_set;
 mod lives;
 mod manifest;
@@ -34,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "adapter", run: adapter::run, seeds: adapter::seeds },
     Target { name: "bits", run: bits::run, seeds: bits::seeds },
     Target { name: "block", run: block::run, seeds: block::seeds },
@@ -43,6 +45,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "frame", run: frame::run, seeds: frame::seeds },
     Target { name: "header", run: header::run, seeds: header::seeds },
+    Target { name: "http", run: http::run, seeds: http::seeds },
     Target { name: "label_set", run: label_set::run, seeds: label_set::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "record", run: record::run, seeds: record::seeds },

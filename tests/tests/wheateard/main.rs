@@ -5,6 +5,7 @@
 #[path = "../cli/command.rs"]
 mod command;
 
+mod faults;
 mod modes;
 #[allow(dead_code)] // The other half is for the test of the page.
 mod place;

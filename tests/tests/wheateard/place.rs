@@ -6,6 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::command::{built, clean, root};
@@ -29,7 +30,8 @@ pub struct Place {
 /// A daemon that runs.
 pub struct Running {
     pub child: Child,
-    pub manager: UnixDatagram,
+    /// What the service manager is told; as a real one, it takes every message at once.
+    pub manager: Receiver<String>,
 }
 
 impl Place {
@@ -59,17 +61,30 @@ impl Place {
 
     /// Served at this address.
     pub fn start_at(&self, address: &str) -> Running {
+        self.launch(wheateard(), address)
+    }
+
+    /// Starts `command`, which is `wheateard` with something around it.
+    pub fn launch(&self, mut command: Command, address: &str) -> Running {
         let socket = self.path("notify");
         // Of a daemon before.
         _ = std::fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).unwrap();
-        manager.set_read_timeout(Some(LONG)).unwrap();
-        let mut command = wheateard();
         command.arg("--config").arg(self.path("wheatear.toml")).args(["--set", &format!("serve.address={address}")]);
         command.envs(self.server.environment()).env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "2000000");
         let log = std::fs::File::create(self.path("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Running { child, manager }
+        let (tell, told) = channel();
+        // It ends with whoever asks what was told, or with this test.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n) = manager.recv(&mut bytes) {
+                if tell.send(String::from_utf8_lossy(&bytes[..n]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Running { child, manager: told }
     }
 
     pub fn log(&self) -> String {
@@ -88,9 +103,7 @@ impl Running {
     pub fn told(&self, what: &str) -> String {
         let until = Instant::now() + LONG;
         while Instant::now() < until {
-            let mut bytes = [0; 4096];
-            let n = self.manager.recv(&mut bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
-            let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
+            let text = self.manager.recv_timeout(LONG).unwrap_or_else(|e| panic!("{what}: {e}"));
             if text.lines().any(|l| l.starts_with(what)) {
                 return text;
             }
@@ -106,6 +119,15 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Names of its threads, and in what of the system each waits.
+    fn threads(&self) -> String {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten().map(|task| task.path());
+        let of =
+            |task: PathBuf| ["comm", "wchan"].map(|name| std::fs::read_to_string(task.join(name)).unwrap_or_default().trim().to_owned());
+        tasks.map(|task| of(task).join(" ")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Its exit code, within a bounded time.
     pub fn ends(mut self) -> i32 {
         let until = Instant::now() + LONG;
         self.manager.set_nonblocking(true).unwrap();
@@ -114,7 +136,7 @@ impl Running {
             while self.manager.recv(&mut [0; 4096]).is_ok() {}
             match self.child.try_wait().unwrap() {
                 Some(status) => return status.code().unwrap_or(-1),
-                None => assert!(Instant::now() < until, "the daemon does not end"),
+                None => assert!(Instant::now() < until, "the daemon does not end: {}", self.threads()),
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -130,16 +152,23 @@ impl Drop for Running {
 }
 
 pub fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    request_with(address, method, path, "", body).unwrap()
+}
+
+/// With more headers. The status is 0 where there was no answer, and the answer null where it was cut off.
+pub fn request_with(address: &str, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<(u16, Value)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(LONG))?;
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-        .unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n{body}"
+    )?;
     let mut reader = BufReader::new(stream);
     let (mut status, mut length) = (0, None);
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        reader.read_line(&mut line)?;
         let line = line.trim_end().to_ascii_lowercase();
         if let Some(rest) = line.strip_prefix("http/1.1 ") {
             status = rest[..3].parse().unwrap();
@@ -153,8 +182,8 @@ pub fn request(address: &str, method: &str, path: &str, body: &str) -> (u16, Val
     }
     // Not every server closes when it is asked to.
     let mut text = String::new();
-    reader.take(length.unwrap_or(u64::MAX)).read_to_string(&mut text).unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    reader.take(length.unwrap_or(u64::MAX)).read_to_string(&mut text)?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
 }
 
 /// Asks until it `is` so.

@@ -16,8 +16,8 @@ use std::time::Instant;
 const TIMEOUT_SECONDS: u32 = 20;
 /// No input is long: who takes more memory believes a number it was given.
 const MEMORY_MAX_MIB: u32 = 512;
-/// Targets that take a text of keys and values.
-const TOML: [&str; 3] = ["board", "config", "manifest"];
+/// Words of what a target takes, and the targets that take it.
+const WORDS: [(&str, &[&str]); 2] = [("http.dict", &["http"]), ("toml.dict", &["board", "config", "manifest"])];
 /// What libFuzzer says last of all, and the name of what is counted here.
 const EXECUTED: &str = "stat::number_of_executed_units:";
 
@@ -124,8 +124,8 @@ impl Fuzzer {
         let mut command = self.cargo_fuzz("run");
         command.arg(target).arg(corpus).arg(self.places.root.join("tests/fuzz/seeds").join(target)).arg("--");
         command.args(budget.arguments()).arg("-print_final_stats=1").arg(format!("-artifact_prefix={}/", artifacts.display()));
-        if TOML.contains(&target) {
-            command.arg(format!("-dict={}", self.places.root.join("tests/fuzz/toml.dict").display()));
+        if let Some((words, _)) = WORDS.iter().find(|(_, targets)| targets.contains(&target)) {
+            command.arg(format!("-dict={}", self.places.root.join("tests/fuzz").join(words).display()));
         }
         command.args([format!("-timeout={TIMEOUT_SECONDS}"), format!("-rss_limit_mb={MEMORY_MAX_MIB}")]);
         eprintln!("$ {}", typed(&command, &self.places.root));

@@ -30,7 +30,7 @@ pub const WAITING_EVENTS: usize = 64;
 const MEAN_BLOCK_FRAMES: usize = 64;
 /// How much sound comes at once, where the device can. Unasked, ALSA gives as little as it can: a thousand callbacks a second, and from
 /// PulseAudio, which sends more than that at once, a thread that never rests.
-const BLOCK_MS: u32 = 50;
+const BLOCK_MS: u32 = 20;
 /// How often the thread looks after the stream.
 const LOOK: Duration = Duration::from_millis(50);
 /// Losses are told at most this often, summed up.
