@@ -115,7 +115,7 @@ impl Desk {
         let creation = Creation::new(SpaceId([3; 32]), "parts", DIM as u32, 8, vec![0.005; DIM], OWN).with_replay_rows(1024);
         let adapter = Adapter::create_in(Disk::default().folder(), Header::new(creation, *b"adapter to fuzz.")?)?;
         let (mut feed, reader) = Feed::new(RATE_HZ, 4 * RATE_HZ as usize);
-        let source = Source { name: "mic".into(), reader, events: sync_channel(1).1, is_live: false, microphone: None };
+        let source = Source { name: "mic".into(), reader, events: sync_channel(1).1, is_live: false, microphone: None, tap: None };
         let embedder = Embedder::new(Manifest::parse(MANIFEST)?, Box::new(Parts), RATE_HZ)?;
         let (watch, changes) = (Watch::new(), Arc::<AtomicU64>::default());
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(watch.clone()), Box::new(Changes(changes.clone()))];
@@ -137,7 +137,7 @@ impl Desk {
             hop_ms: 50.0,
             provider: "none".into(),
         };
-        let about = About { backbone, microphones: vec!["mic".into()] };
+        let about = About { backbone, microphones: vec!["mic".into()], rest: std::time::Duration::ZERO };
         let serve = |token: Option<&str>| {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let settings = ServeSettings { address, hosts: vec!["box.local".into()], token: token.map(str::to_owned), tls: None };
