@@ -62,7 +62,7 @@ impl Stream {
     ///
     /// # Errors
     /// `Storage` when it breaks off.
-    pub fn next(&mut self) -> Result<Option<Told>> {
+    pub fn read(&mut self) -> Result<Option<Told>> {
         let (mut name, mut data) = (String::new(), String::new());
         loop {
             self.line.clear();

@@ -25,6 +25,7 @@ use wheatear::{Error, ErrorKind, Result};
 
 use super::clips::Clips;
 use super::gate::{Allocated, Counting, Gate, HELD, Held, Tally, wait_for_rest, wait_until};
+use super::report::least;
 use super::tape::Tape;
 use crate::usage::Usage;
 
@@ -226,6 +227,8 @@ pub struct Report {
     pub rss_kib: [u64; 2],
     /// Of that, memory of no file.
     pub anonymous_kib: [u64; 2],
+    /// The least of the first third after start-up, and of the last: without what a head in the making holds for a while.
+    pub least_kib: [u64; 2],
     /// The most that it ever was.
     pub peak_kib: u64,
     /// Stretches between two calls of the backbone that were counted, and bytes asked for in all of them.
@@ -254,6 +257,7 @@ pub fn run(plan: &Plan, allocated: Allocated, mut each: impl FnMut(f64, f64, u64
     let mut samples = vec![0.0; fed.held_len()];
     let (mut report, mut classes) = (Report::default(), std::collections::BTreeSet::new());
     let (rounds, mut started) = ((plan.seconds * f64::from(RATE_HZ) / samples.len() as f64).ceil() as u32, own()?);
+    let mut resident = Vec::new();
     for round in 0..rounds {
         tape.fill(&mut samples)?;
         // What is taught changes the heads all the while.
@@ -275,11 +279,13 @@ pub fn run(plan: &Plan, allocated: Allocated, mut each: impl FnMut(f64, f64, u64
             fed.undo()?;
             report.labels[1] += 1;
         }
-        if round + 1 == TEACHING {
-            started = own()?;
-        }
+        let usage = own()?;
+        resident.push(usage.rss_kib);
         if round % 10 == 0 {
-            each(fed.fed as f64 / f64::from(RATE_HZ), begun.elapsed().as_secs_f64(), own()?.rss_kib);
+            each(fed.fed as f64 / f64::from(RATE_HZ), begun.elapsed().as_secs_f64(), usage.rss_kib);
+        }
+        if round + 1 == TEACHING {
+            (started, resident) = (usage, Vec::with_capacity(rounds as usize));
         }
     }
     wait_for_rest(allocated)?;
@@ -300,6 +306,7 @@ pub fn run(plan: &Plan, allocated: Allocated, mut each: impl FnMut(f64, f64, u64
         ],
         rss_kib: [started.rss_kib, ended.rss_kib],
         anonymous_kib: [started.anonymous_kib, ended.anonymous_kib],
+        least_kib: least(resident.into_iter()),
         peak_kib: ended.peak_kib,
         outside: [tally.stretches.load(Relaxed), of(&tally.outside)],
         inside: [of(&tally.inside.0), of(&tally.inside.1)],
@@ -337,13 +344,28 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Report { sound_s, wall_s, cpu_s, frames, lost, windows, labels, events, rss_kib, anonymous_kib, peak_kib, outside, inside } =
-            self;
+        let Report {
+            sound_s,
+            wall_s,
+            cpu_s,
+            frames,
+            lost,
+            windows,
+            labels,
+            events,
+            rss_kib,
+            anonymous_kib,
+            least_kib,
+            peak_kib,
+            outside,
+            inside,
+        } = self;
         let faster = sound_s / wall_s;
         writeln!(f, "  {sound_s:.0} s of sound in {wall_s:.0} s ({faster:.1} times real time, {cpu_s:.0} s of processor)")?;
         writeln!(f, "  frames given {}, heard {}; windows expected {}, answered {}", frames[0], frames[1], windows[0], windows[1])?;
         writeln!(f, "  labels {}, taken back {}; events {events}; most memory {peak_kib} KiB", labels[0], labels[1])?;
         writeln!(f, "  resident {rss_kib:?} KiB after start-up and at the end, of no file {anonymous_kib:?}")?;
+        writeln!(f, "  least of its first third {} KiB, of its last {} KiB", least_kib[0], least_kib[1])?;
         writeln!(f, "  asked for in {} stretches outside the backbone's calls: {} bytes; in a call {inside:?}", outside[0], outside[1])?;
         let growth = (rss_kib[1] as i64 - rss_kib[0] as i64) * 1024 / 1000;
         write!(

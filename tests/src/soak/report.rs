@@ -49,6 +49,8 @@ pub struct Report {
     pub rss_kib: [u64; 2],
     /// Of that, memory of no file.
     pub anonymous_kib: [u64; 2],
+    /// The least resident memory of the first third after start-up, and of the last: without what a head in the making holds for a while.
+    pub least_kib: [u64; 2],
     /// The most that it ever was.
     pub peak_kib: u64,
     /// The most of the samples after start-up.
@@ -72,6 +74,7 @@ impl Report {
             unheard_s: seconds(begin, end) - heard as f64 / seen.rate_hz,
             rss_kib: [begin, end].map(|s| s.usage.rss_kib),
             anonymous_kib: [begin, end].map(|s| s.usage.anonymous_kib),
+            least_kib: least(seen.samples[STARTED as usize..].iter().map(|s| s.usage.rss_kib)),
             peak_kib: end.usage.peak_kib,
             largest_kib: seen.samples[STARTED as usize..].iter().map(|s| s.usage.rss_kib).max().unwrap_or(0),
             backbone_kib: [seen.alone.peak_kib, seen.alone.rss_kib],
@@ -116,6 +119,7 @@ impl fmt::Display for Report {
         let [begin, end] = self.rss_kib;
         let [before, after] = self.anonymous_kib;
         writeln!(f, "  resident memory {begin} KiB after start-up (of no file {before}), {end} KiB at the end ({after})")?;
+        writeln!(f, "  least of its first third {} KiB, of its last {} KiB", self.least_kib[0], self.least_kib[1])?;
         let beside = self.largest_kib.saturating_sub(self.backbone_kib[1]);
         writeln!(
             f,
@@ -142,6 +146,13 @@ impl fmt::Display for Report {
             mb(self.backbone_kib[0]),
         )
     }
+}
+
+/// The least of the first third and of the last.
+pub(super) fn least(values: impl ExactSizeIterator<Item = u64> + Clone) -> [u64; 2] {
+    let third = values.len().div_ceil(3);
+    let last = values.clone().skip(values.len() - third);
+    [values.take(third).min(), last.min()].map(Option::unwrap_or_default)
 }
 
 fn phase(seen: &Seen, name: &'static str, ticks: Range<u32>) -> Phase {
@@ -215,6 +226,7 @@ mod tests {
         assert!(near(all.threads_percent["inference"], 1.0) && near(all.threads_percent["telling"], 1.0), "{all:?}");
         assert_eq!((all.windows, all.window_ms), ((TICKS - STARTED) as usize, Some((40.0, 40.0))));
         assert_eq!(report.missed(), Vec::<String>::new());
+        assert_eq!(least([9, 5, 7, 3, 2, 8, 6].into_iter()), [5, 2]);
         let text = report.to_string();
         let last = "soak: 3 min, lost samples 0, RSS growth 102 kB, peak RSS 112.6 MB (of it the backbone 102.4 MB), CPU beside the \
                     backbone 2.00 %";

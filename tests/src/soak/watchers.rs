@@ -32,7 +32,7 @@ impl Notebook {
     /// Notes what is told at `address` until `stop`.
     ///
     /// # Errors
-    /// As [`Stream::open`] and [`Stream::next`]; `Storage` when the stream ends before.
+    /// As [`Stream::open`] and [`Stream::read`]; `Storage` when the stream ends before.
     pub fn watch(&self, address: &str, stop: &AtomicBool) -> Result<()> {
         follow(address, "/api/v1/stream", stop, |told| {
             let now_ns = since_boot_ns();
@@ -103,7 +103,7 @@ pub fn count(address: &str, stop: &AtomicBool) -> Result<Got> {
 fn follow(address: &str, path: &str, stop: &AtomicBool, mut each: impl FnMut(Told)) -> Result<()> {
     let mut stream = Stream::open(address, path)?;
     while !stop.load(Relaxed) {
-        match stream.next()? {
+        match stream.read()? {
             Some(told) => each(told),
             None => return Err(Error::new(ErrorKind::Storage, "the stream has ended").at(address)),
         }

@@ -14,6 +14,9 @@ use crate::note;
 use crate::process::{loud, typed};
 use crate::setup::{self, Goal};
 
+/// The heap's settings, as boards/wheateard.service has them.
+const HEAP: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
 /// How long.
 #[derive(clap::Args)]
 pub struct Args {
@@ -45,7 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (backbone, sounds) = (places.assets.join("models/aisfx"), places.assets.join("sounds"));
     let prove = |words: &[&Path]| -> Result<()> {
         let mut soak = Command::new(release.join("soak"));
-        soak.args(words).env("ORT_DYLIB_PATH", check::onnxruntime(&places)?).current_dir(&places.root);
+        soak.args(words).envs(HEAP).env("ORT_DYLIB_PATH", check::onnxruntime(&places)?).current_dir(&places.root);
         println!("$ {}", typed(&soak, &places.root));
         loud(&mut soak).map(drop)
     };
