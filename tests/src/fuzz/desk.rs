@@ -137,7 +137,7 @@ impl Desk {
             hop_ms: 50.0,
             provider: "none".into(),
         };
-        let about = About { backbone, microphones: vec!["mic".into()], rest: std::time::Duration::ZERO };
+        let about = About { backbone, microphones: vec!["mic".into()], rest: Duration::ZERO };
         let serve = |token: Option<&str>| {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let settings = ServeSettings { address, hosts: vec!["box.local".into()], token: token.map(str::to_owned), tls: None };

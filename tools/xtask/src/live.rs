@@ -18,7 +18,7 @@ pub fn run(offline: bool) -> Result<()> {
     loud(Command::new("cargo").args(["build", "--release", "--quiet", "--locked", "-p", "wheatear-tools", "--bin", "wheatear"]))?;
     loud(Command::new("cargo").args(["build", "--quiet", "--locked", "-p", "wheatear-tests", "--bin", "live"]))?;
     // Short: the path of a socket may have 107 bytes.
-    let folder = private_folder()?;
+    let folder = private_folder("live")?;
     let mut live = Command::new(places.root.join("target/debug/live"));
     live.arg(places.root.join("target/release/wheatear")).arg(places.assets.join("models/aisfx"));
     live.arg(places.assets.join("sounds/instruments")).arg(&folder).current_dir(&places.root);
@@ -32,8 +32,9 @@ pub fn run(offline: bool) -> Result<()> {
     Ok(())
 }
 
-fn private_folder() -> Result<std::path::PathBuf> {
-    let folder = std::env::temp_dir().join(format!("wheatear-live-{}", std::process::id()));
+/// A new folder with a short path.
+pub fn private_folder(name: &str) -> Result<std::path::PathBuf> {
+    let folder = std::env::temp_dir().join(format!("wheatear-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(folder)
 }

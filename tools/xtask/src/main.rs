@@ -16,6 +16,7 @@ mod live;
 mod peers;
 mod process;
 mod setup;
+mod soak;
 mod soundfont;
 mod sounds;
 mod step;
@@ -69,7 +70,10 @@ enum Task {
         args: Vec<String>,
     },
     /// The long proofs: every crash, the whole lab from audio on every set, properties with many cases
+    #[command(args_conflicts_with_subcommands = true)]
     Prove {
+        #[command(subcommand)]
+        what: Option<Proof>,
         /// Cases of each property test
         #[arg(long, default_value_t = 10_000)]
         cases: u32,
@@ -85,7 +89,13 @@ enum Task {
         what: bench::Bench,
     },
     /// Our heads beside scikit-learn, river, numpy and ONNX Runtime's training on the same stream: accuracy, speed, memory
-    Peers(peers::Args),
+    #[command(args_conflicts_with_subcommands = true)]
+    Peers {
+        #[command(subcommand)]
+        what: Option<Peers>,
+        #[command(flatten)]
+        args: peers::Args,
+    },
     /// Give any bytes to everything that reads bytes, by cargo-fuzz with a nightly compiler; ten seconds a target unless said
     Fuzz {
         /// Only this target; may be given again
@@ -116,6 +126,20 @@ enum Task {
     Ci,
 }
 
+/// A long proof that is run by itself.
+#[derive(Subcommand)]
+enum Proof {
+    /// An hour of sound as fast as the machine allows, and half an hour through a sound server: nothing lost, memory bounded
+    Soak(soak::Args),
+}
+
+/// What else is compared.
+#[derive(Subcommand)]
+enum Peers {
+    /// The way from sound to answers beside livekit-wakeword's on the same speech-embedding model: speed, memory
+    Live(peers::live::Args),
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Setup { goal, offline } => setup::run(goal, offline).map(|places| {
@@ -126,10 +150,12 @@ fn main() -> ExitCode {
         Task::Live { offline } => live::run(offline).map(|()| true),
         Task::Page { offline } => check::page(offline),
         Task::Test { offline, args } => check::test(&args, offline),
-        Task::Prove { cases, offline } => check::prove(cases, offline).map(|()| true),
+        Task::Prove { what: Some(Proof::Soak(args)), .. } => soak::run(&args).map(|()| true),
+        Task::Prove { what: None, cases, offline } => check::prove(cases, offline).map(|()| true),
         Task::Crash => check::crash(),
         Task::Bench { what } => bench::run(&what).map(|()| true),
-        Task::Peers(args) => peers::run(&args).map(|()| true),
+        Task::Peers { what: Some(Peers::Live(args)), .. } => peers::live::run(&args).map(|()| true),
+        Task::Peers { what: None, args } => peers::run(&args).map(|()| true),
         Task::Fuzz { target, runs, seconds } => fuzz::run(&target, fuzz::Budget::of(runs, seconds)),
         Task::Cross { args } => cross::build(&args).map(|()| true),
         Task::Emulate { args } => cross::emulate(&args),

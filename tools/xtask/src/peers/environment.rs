@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// An environment with everything in `tools/peers/requirements.txt`.
+/// An environment with everything in a file of requirements in `tools/peers`.
 pub struct Environment {
     python: PathBuf,
     scripts: PathBuf,
@@ -19,22 +19,22 @@ pub struct Environment {
 const WANTED: &str = "CPython 3.11 Linux x86_64";
 const ASK: &str = "import platform as p, sys; print(p.python_implementation(), '%d.%d' % sys.version_info[:2], p.system(), p.machine())";
 
-/// Makes the environment below `work`, unless it is there.
+/// Makes the environment of `requirements` in the folder `name` below `work`, unless it is there.
 ///
 /// # Errors
 /// Says which Python was found where another is needed, or why pip could not install what is pinned.
-pub fn make(places: &Places, steps: &mut Steps, work: &Path, offline: bool) -> Result<Environment> {
+pub fn make(places: &Places, steps: &mut Steps, work: &Path, (requirements, name): (&str, &str), offline: bool) -> Result<Environment> {
     let scripts = places.root.join("tools/peers");
-    let requirements = scripts.join("requirements.txt");
+    let requirements = scripts.join(requirements);
     let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let place = work.join("venv");
+    let place = work.join(name);
     let python = place.join("bin/python");
-    steps.run("python environment of the peers", &[&wanted, place.as_os_str().as_encoded_bytes()], |progress| {
+    steps.run(&format!("python environment of the peers: {name}"), &[&wanted, place.as_os_str().as_encoded_bytes()], |progress| {
         ensure!(!offline, "the environment is not made yet: run once without --offline");
         let system = find_python()?;
         progress.note("making the environment");
         quiet(Command::new(system).args(["-m", "venv", "--clear"]).arg(&place), || ())?;
-        progress.note("installing tools/peers/requirements.txt (0.4 GB)");
+        progress.note(&format!("installing {}", places.show(&requirements)));
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "-r"]);
         quiet(pip.arg(&requirements), || ())?;

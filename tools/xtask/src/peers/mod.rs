@@ -6,6 +6,7 @@
 
 mod data;
 mod environment;
+pub mod live;
 mod measure;
 mod programs;
 mod table;
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     build.args(["build", "--release", "-p", "wheatear-tools"]).current_dir(&places.root);
     eprintln!("$ {}", typed(&build, &places.root));
     loud(&mut build)?;
-    let environment = environment::make(&places, &mut Steps::new(&work, 1), &work, args.offline);
+    let environment = environment::make(&places, &mut Steps::new(&work, 1), &work, ("requirements.txt", "venv"), args.offline);
     let mut bench = Bench { core: measure::last_core()?, environment, work, left_out: Vec::new(), places };
     match &bench.environment {
         Ok(environment) => environment.test()?,
