@@ -210,10 +210,10 @@ fn microphones(config: &Config) -> Result<Finding> {
     Ok(Finding::well("microphones", found.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ")))
 }
 
-/// Free space where the adapter and the events are.
+/// Free space where the adapter, the events and the clips are.
 fn disk(config: &Config) -> Finding {
     let events = &config.events;
-    let paths = [&config.adapter.folder, &events.jsonl, &events.csv, &events.raven, &events.audacity, &events.sqlite];
+    let paths = [&config.adapter.folder, &events.jsonl, &events.csv, &events.raven, &events.audacity, &events.sqlite, &config.clips.folder];
     let mut texts = Vec::new();
     let mut state = State::Well;
     for path in paths.into_iter().flatten() {

@@ -102,7 +102,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
         if reload.swap(false, Relaxed) {
             notify::reloading();
-            match load(cli).and_then(|config| service.reload(config)) {
+            match load(cli).and_then(|config| reload_alive(&mut service, config, period)) {
                 Ok(waits) if waits.is_empty() => log::info!("the configuration was read again"),
                 Ok(waits) => log::warn!("the configuration was read again; changes in {} wait for a restart", waits.join(", ")),
                 Err(e) => log::error!("{e}; the configuration before holds on"),
@@ -114,6 +114,23 @@ fn run(cli: &Cli) -> Result<()> {
     notify::stopping();
     let stopped = service.stop();
     ended.and(stopped)
+}
+
+/// Takes another configuration, and tells the service manager meanwhile that all is well: another adapter may take its time.
+fn reload_alive(service: &mut Service, config: Config, period: Option<Duration>) -> Result<Vec<&'static str>> {
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| service.reload(config));
+        let mut told = Instant::now();
+        while !reload.is_finished() {
+            if period.is_some_and(|period| told.elapsed() >= period) {
+                notify::alive();
+                told = Instant::now();
+            }
+            std::thread::sleep(LOOK);
+        }
+        let failed = || Error::new(ErrorKind::Storage, "reading the configuration again failed").cure("see the log, and start it again");
+        reload.join().unwrap_or_else(|_| Err(failed()))
+    })
 }
 
 fn load(cli: &Cli) -> Result<Config> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use crate::Result;
+use crate::learn::ClassName;
 
 /// `[listen]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -88,7 +89,8 @@ pub struct ClipsConfig {
     pub folder: Option<PathBuf>,
     /// MiB that all clips take, 1 to 16777216: the oldest make room; 1024 when left out.
     pub max_mib: Option<u32>,
-    /// Sound of an event, in s, 0.1 to 120; of a longer one its begin is saved; 15 when left out.
+    /// Sound of an event, in s, 0.1 to 120; of a longer one its begin is saved; 15 when left out. So much of each microphone is held in
+    /// memory, at 2 bytes a sample, and twice that while a clip is written.
     pub max_s: Option<f64>,
     /// Sound before an event and behind it, in s, 0 to 30; 1 when left out.
     pub margin_s: Option<f64>,
@@ -167,6 +169,8 @@ impl ClipsConfig {
     pub(super) fn validate(&self) -> Result<()> {
         check("clips.max_mib", self.max_mib.is_none_or(|n| (1..=1 << 24).contains(&n)), "1 to 16777216", &self.max_mib)?;
         check("clips.max_s", self.max_s.is_none_or(|s| (0.1..=120.0).contains(&s)), "0.1 to 120", &self.max_s)?;
+        let wrong = self.classes.iter().find(|class| ClassName::new(class).is_err());
+        check("clips.classes", wrong.is_none(), "names of classes", &wrong)?;
         check("clips.margin_s", self.margin_s.is_none_or(|s| (0.0..=30.0).contains(&s)), "0 to 30", &self.margin_s)
     }
 }

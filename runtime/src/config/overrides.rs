@@ -10,7 +10,7 @@ const PREFIX: &str = "WHEATEAR_";
 /// Variables that commands have always had, and what they set.
 const SHORT: &[(&str, &str)] = &[("BACKBONE", "backbone.folder"), ("ADAPTER", "adapter.folder"), ("BOARD", "board")];
 /// Tables of the configuration.
-const TABLES: &[&str] = &["backbone", "adapter", "learn", "classify", "listen", "serve", "events", "mqtt"];
+const TABLES: &[&str] = &["backbone", "adapter", "learn", "classify", "listen", "serve", "events", "clips", "mqtt"];
 
 /// A key that is set from outside of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -209,7 +209,7 @@ impl Ear {
         let (source, window_s, rate_hz) = (self.source, self.window_s, self.window_rate_hz);
         let (number, waits, least_stride) = (self.streams, !self.is_live, self.least_stride);
         let mut sink = |w: Window<'_>| {
-            work.ends.counters.windows_skipped.fetch_add(w.index.saturating_sub(*next_index), Relaxed);
+            work.ends.counters.windows_skipped.fetch_add(w.index.saturating_sub(*next_index) / least_stride, Relaxed);
             *next_index = w.index + least_stride;
             let begin_s = w.start as f64 / rate_hz;
             let (begin_ns, end_ns) = (timeline.at_ns(begin_s), timeline.at_ns(begin_s + window_s));

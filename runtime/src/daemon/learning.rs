@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer};
 
 use super::{Answered, Counters, Names, Published, Reply};
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 use crate::event::{Level, What};
 use crate::latent::Quantiser;
 use crate::learner::Judge;
@@ -165,6 +165,12 @@ impl Work<'_> {
 
     /// Commits what was learned, and goes on with another adapter. Windows that were learned may be learned again.
     fn swap(&mut self, learning: Learning) -> Result<()> {
+        let space = |of: &Learning| of.adapter().header().creation.space;
+        if space(&learning) != space(&self.learning) {
+            return Err(Error::new(ErrorKind::Mismatch, "the other adapter is of another backbone, or of other bits")
+                .at(learning.adapter().folder().display())
+                .cure("take one of the same backbone, or start again with both"));
+        }
         self.learning.close()?;
         self.learning = learning;
         // Its head is another whatever its generation.

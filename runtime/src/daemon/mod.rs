@@ -31,10 +31,12 @@ use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
 use crate::live::ask::Question;
 use crate::live::learning::Learning;
+use crate::live::pace::STRIDE_MAX;
 use crate::live::recent::Place;
 use crate::live::request::Request;
 use crate::live::smooth::Rule;
 use crate::pipeline::Embedder;
+use crate::store::ORDINARY;
 use crate::{Error, ErrorKind, Result};
 use inference::Inference;
 use telling::Telling;
@@ -52,6 +54,8 @@ pub const ERRANDS: usize = 64;
 const HEADS: usize = 4;
 /// How long a command may take.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long another adapter may take: what the one before has learned is committed first, whatever waits.
+const SWAP: Duration = Duration::from_secs(600);
 
 /// How live sound is taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,9 +228,15 @@ impl Handle {
     /// Says what was heard. Answers when it is committed; the head follows with an event.
     ///
     /// # Errors
-    /// `Input` when the target holds no window that can be learned; `Busy` when too many labels wait, or the daemon has stopped; as
+    /// `Input` when the target holds no window that can be learned, or `by` is [`ORDINARY`]; `Busy` when too many labels wait, or the daemon has stopped; as
     /// [`Learning::learn`].
     pub fn label(&self, target: Target, labels: LabelSet, by: &str) -> Result<Answered> {
+        if by == ORDINARY {
+            return Err(Error::new(ErrorKind::Input, "nobody may be called so: it is what undo passes over")
+                .at("by")
+                .found(format!("{by:?}"))
+                .cure("give another name"));
+        }
         self.ask(|reply| Command::Label { target, labels, by: by.into(), reply })?
     }
 
@@ -266,7 +276,7 @@ impl Handle {
         }
     }
 
-    /// Takes another rule, and other questions, from the next window on; the other settings stay as they are.
+    /// Takes another rule, other questions and another rate of background from the next window on; the other settings stay as they are.
     ///
     /// # Errors
     /// `Config` when the rule is wrong, `Busy` when the daemon has stopped.
@@ -279,21 +289,25 @@ impl Handle {
     /// committed first.
     ///
     /// # Errors
-    /// As [`Learning::close`], and the one before goes on; `Busy` as for labels.
+    /// `Mismatch` when its space is another; as [`Learning::close`], and the one before goes on; `Busy` as for labels.
     pub fn swap(&self, learning: Learning) -> Result<()> {
-        self.ask(|reply| Command::Swap { learning: Box::new(learning), reply })?
+        self.ask_within(SWAP, |reply| Command::Swap { learning: Box::new(learning), reply })?
     }
 
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {
+        self.ask_within(ANSWER, command)
+    }
+
+    fn ask_within<T>(&self, time: Duration, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T> {
         let (reply, answer) = sync_channel(1);
         let sent = self.commands.try_send(command(reply));
         self.telling.unpark();
         match sent {
-            Ok(()) => answer.recv_timeout(ANSWER).map_err(|e| match e {
+            Ok(()) => answer.recv_timeout(time).map_err(|e| match e {
                 RecvTimeoutError::Disconnected => stopped(),
                 RecvTimeoutError::Timeout => {
                     let error =
-                        Error::new(ErrorKind::Busy, "the daemon does not answer").expected(format!("within {} s", ANSWER.as_secs()));
+                        Error::new(ErrorKind::Busy, "the daemon does not answer").expected(format!("within {} s", time.as_secs()));
                     error.cure("look whether the disk hangs; what was said may still be done")
                 }
             }),
@@ -345,7 +359,7 @@ impl Daemon {
                 .cure("use the backbone that the adapter was made for"));
         }
         let audio = &embedders[0].manifest().audio;
-        let least_stride = if settings.nice { audio.window_samples.div_ceil(audio.hop_samples) } else { 1 };
+        let least_stride = if settings.nice { audio.window_samples.div_ceil(audio.hop_samples).min(STRIDE_MAX) } else { 1 };
         let counters = Arc::new(Counters { stride: AtomicU64::new(u64::from(least_stride)), ..Counters::default() });
         let stop = Arc::new(AtomicBool::new(false));
         let dim = quantiser.dim();

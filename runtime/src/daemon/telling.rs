@@ -27,6 +27,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long the thread sleeps when nobody wakes it.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a window may be on its way after its microphone gave its last sound, or after the window before it.
+const ON_THE_WAY_NS: u64 = 1_000_000_000;
 /// Heads whose names are kept for windows that are still on their way.
 const HEADS_KEPT: usize = 32;
 /// Events that can be labelled by their id.
@@ -60,6 +62,8 @@ struct Heard {
     stream: u32,
     /// Whether it was told that it rests now and then.
     rests: bool,
+    /// No more sound comes for now: when what is heard of it ends, if no window that was on its way comes before.
+    ends_ns: Option<u64>,
 }
 
 /// An event that can be labelled.
@@ -77,8 +81,13 @@ struct Ordinary {
 
 impl Ordinary {
     fn new(per_hour: f64) -> Ordinary {
-        let every_ns = if per_hour > 0.0 { (3.6e12 / per_hour) as u64 } else { u64::MAX };
-        Ordinary { every_ns, next_ns: 0 }
+        let mut ordinary = Ordinary { every_ns: 0, next_ns: 0 };
+        ordinary.allow(per_hour);
+        ordinary
+    }
+
+    fn allow(&mut self, per_hour: f64) {
+        self.every_ns = if per_hour > 0.0 { (3.6e12 / per_hour) as u64 } else { u64::MAX };
     }
 
     /// Whether a window that ended then may be; if so, the next comes later.
@@ -121,7 +130,7 @@ impl Telling {
     ) -> Telling {
         let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
         let heard =
-            |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0, rests: false };
+            |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0, rests: false, ends_ns: None };
         Telling {
             rule: settings.rule,
             ordinary: Ordinary::new(settings.background_per_hour),
@@ -167,6 +176,7 @@ impl Telling {
                 self.command(command);
                 worked = true;
             }
+            self.end_what_is_over();
             if is_last && !worked {
                 break;
             }
@@ -183,6 +193,16 @@ impl Telling {
         }
     }
 
+    /// Ends what was heard of microphones that give no more sound, once no window of it can be on its way.
+    fn end_what_is_over(&mut self) {
+        let now_ns = clock::since_boot_ns();
+        for n in 0..self.sources.len() {
+            if self.sources[n].ends_ns.take_if(|ends_ns| *ends_ns <= now_ns).is_some() {
+                self.stop(n);
+            }
+        }
+    }
+
     fn tell_dropped(&mut self) {
         let dropped = self.ends.counters.windows_dropped.load(Relaxed);
         if dropped > self.told_dropped {
@@ -194,7 +214,10 @@ impl Telling {
 
     fn window(&mut self, window: &LiveWindow) {
         let place = window.place;
-        if std::mem::replace(&mut self.sources[place.source as usize].stream, place.stream) != place.stream {
+        let heard = &mut self.sources[place.source as usize];
+        let is_new = std::mem::replace(&mut heard.stream, place.stream) != place.stream;
+        heard.ends_ns = heard.ends_ns.filter(|_| !is_new).map(|_| clock::since_boot_ns() + ON_THE_WAY_NS);
+        if is_new {
             self.stop(place.source as usize);
         }
         self.learn_ordinary();
@@ -379,7 +402,7 @@ impl Telling {
         };
         let rests = matches!(event, CaptureEvent::Resting { .. });
         if level == Level::Error || rests {
-            self.stop(n);
+            self.sources[n].ends_ns = Some(clock::since_boot_ns() + ON_THE_WAY_NS);
         }
         // The first rest is news, the others are as announced.
         if rests && std::mem::replace(&mut self.sources[n].rests, true) {
@@ -410,7 +433,7 @@ impl Telling {
                 self.send(Ok(Errand::Swap { learning, reply: reply.clone() }), reply);
             }
             Command::Configure { settings, reply } => {
-                self.ordinary = Ordinary::new(settings.background_per_hour);
+                self.ordinary.allow(settings.background_per_hour);
                 self.rule = settings.rule;
                 self.sources.iter_mut().for_each(|s| s.smoother.set_rule(settings.rule));
                 self.questions.allow(settings.ask_per_hour, settings.ask_doubt);

@@ -21,7 +21,7 @@ pub struct Place {
     pub is_silent: bool,
     /// Whether a label has taken it.
     pub is_learned: bool,
-    /// Whether something was heard in it, or a person was asked about it.
+    /// Whether something was heard in it, or a person was asked about it or spoke of it.
     pub is_told: bool,
 }
 
@@ -75,7 +75,9 @@ impl Recent {
 
     /// Notes of the windows with these numbers, which ascend, whether a label has taken them.
     pub fn note(&mut self, numbers: &[u64], is_learned: bool) {
-        self.places.iter_mut().filter(|p| numbers.binary_search(&p.number).is_ok()).for_each(|p| p.is_learned = is_learned);
+        self.places.iter_mut().filter(|p| numbers.binary_search(&p.number).is_ok()).for_each(|p| {
+            (p.is_learned, p.is_told) = (is_learned, true);
+        });
     }
 
     /// Those with numbers from `first` to `last` of microphone `source`.

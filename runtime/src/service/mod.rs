@@ -25,7 +25,7 @@ use crate::live::smooth::Rule;
 use crate::serve::watch::Watch;
 use crate::serve::{About, BackboneFacts, Server};
 use crate::sinks::{Clips, clips};
-use crate::store::Access;
+use crate::store::{Access, HEADER};
 use crate::{Error, ErrorKind, Result};
 use backbone::BackboneChoice;
 
@@ -34,7 +34,7 @@ const TAP_FRAMES: usize = 1 << 20;
 
 /// The adapter that is taught, and what another must be that takes its place.
 struct Taught {
-    /// Device and number of its folder: another adapter may come to the same path.
+    /// As [`identity`] gives it.
     identity: (u64, u64),
     space: SpaceId,
     backbone: String,
@@ -178,9 +178,10 @@ pub fn check(config: &Config) -> Result<()> {
     sinks::check(config)
 }
 
-/// Device and number of a folder.
+/// Device and number of the file that says which adapter it is: another adapter's is another, however it came there.
 fn identity(folder: &Path) -> Result<(u64, u64)> {
-    let found = std::fs::metadata(folder).map_err(|e| Error::io("find the adapter", folder, e))?;
+    let path = folder.join(HEADER);
+    let found = std::fs::metadata(&path).map_err(|e| Error::io("find the adapter", &path, e))?;
     Ok((found.dev(), found.ino()))
 }
 
@@ -194,7 +195,16 @@ fn microphones(config: &Config, must_hear: bool) -> Result<Vec<(String, Option<S
         // Later it may come.
         Err(_) => Ok((wanted.unwrap_or("microphone").to_owned(), wanted.map(str::to_owned))),
     };
-    wanted.into_iter().map(of).collect()
+    let mut found: Vec<(String, Option<String>)> = wanted.into_iter().map(of).collect::<Result<_>>()?;
+    // Events and clips know microphones by name, and two of one make have the same.
+    for n in 1..found.len() {
+        let (before, rest) = found.split_at_mut(n);
+        let same = before.iter().filter(|(name, _)| *name == rest[0].0).count();
+        if same > 0 {
+            rest[0].0 = format!("{} ({})", rest[0].0, n + 1);
+        }
+    }
+    Ok(found)
 }
 
 fn source(config: &Config, manifest: &Manifest, (name, device): (String, Option<String>)) -> Result<Source> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::{AdapterConfig, Config};
 use crate::daemon::Settings;
+use crate::learn::ClassName;
 use crate::live::smooth::Rule;
 use crate::serve::ServeSettings;
 use crate::sinks::clips;
@@ -45,18 +46,19 @@ pub(super) fn daemon(config: &Config) -> Result<Settings> {
 /// `Config` when the key is none.
 pub(super) fn clips(config: &Config, rule: &Rule, window_s: f64) -> Result<Option<clips::Settings>> {
     let wanted = &config.clips;
+    wanted.recipient.as_deref().map(clips::recipient).transpose()?;
     let Some(folder) = wanted.folder.clone() else { return Ok(None) };
-    let settings = clips::Settings {
+    // As classes are spelled everywhere; that they are names was checked.
+    let classes = wanted.classes.iter().map(|class| ClassName::new(class).map(|c| c.to_string())).collect::<Result<_>>()?;
+    Ok(Some(clips::Settings {
         folder,
         budget_bytes: u64::from(wanted.max_mib.unwrap_or(1024)) << 20,
         margin_s: wanted.margin_s.unwrap_or(1.0),
         max_s: wanted.max_s.unwrap_or(15.0),
-        classes: wanted.classes.clone(),
+        classes,
         recipient: wanted.recipient.clone(),
         decided_s: window_s + f64::from(rule.min_ms + rule.merge_ms) * 1e-3,
-    };
-    settings.recipient()?;
-    Ok(Some(settings))
+    }))
 }
 
 /// How the daemon is served; none where it is not.
@@ -92,6 +94,7 @@ pub(super) fn needs_restart(now: &Config, wanted: &Config) -> Vec<&'static str> 
         let l = &c.listen;
         (l.microphones.clone(), l.rate_hz, l.channel, l.recent_s, (l.on_s, l.every_s, l.nice))
     };
+    let told = |c: &Config| (c.listen.min_ms, c.listen.merge_ms);
     // Another adapter is taken at once.
     let created = |c: &Config| AdapterConfig { folder: None, ..c.adapter.clone() };
     let differ = [
@@ -101,7 +104,8 @@ pub(super) fn needs_restart(now: &Config, wanted: &Config) -> Vec<&'static str> 
         ("listen", fixed(now) != fixed(wanted)),
         ("serve", now.serve != wanted.serve),
         ("events", now.events != wanted.events),
-        ("clips", now.clips != wanted.clips),
+        // Sound is held for as long as an event may take to be told.
+        ("clips", now.clips != wanted.clips || now.clips.folder.is_some() && told(now) != told(wanted)),
         ("mqtt", now.mqtt != wanted.mqtt),
     ];
     differ.into_iter().filter(|(_, differ)| *differ).map(|(table, _)| table).collect()

@@ -158,7 +158,8 @@ impl Adapter {
             // The rows on either side are held, were taken back, or never were: then all of the label's rows are here.
             let whole = (before.first().is_some_and(|i| id(i) + 1 == oldest) || !self.may_have_left(oldest.saturating_sub(1)))
                 && (newest + 1 == after || !self.may_have_left(newest + 1));
-            if act.first().is_some_and(|i| records.batch(*i).by == ORDINARY) {
+            let is_ordinary = |i: &usize| records.batch(*i).by == ORDINARY && *records.labels(&records.found[*i]) == LabelSet::default();
+            if act.first().is_some_and(is_ordinary) {
                 (rest, after) = (before, oldest);
                 continue;
             }

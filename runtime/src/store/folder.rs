@@ -10,7 +10,8 @@ use super::header::{Creation, Header, STORE_FORMAT};
 use super::storage::{DiskFolder, Folder};
 use crate::{Error, ErrorKind, Result};
 
-pub(super) const HEADER: &str = "header";
+/// File that says which adapter it is; written anew for another one.
+pub const HEADER: &str = "header";
 pub(super) const HEADER_NEW: &str = "header.new";
 pub(super) const CHUNKS: &str = "chunks";
 pub(super) const STATE: &str = "state";

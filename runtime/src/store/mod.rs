@@ -33,6 +33,7 @@ pub mod verify;
 mod verify_chunks;
 
 pub use adapter::{Access, Acknowledgement, Adapter, Durability, HeldRow, Recovery};
+pub use folder::HEADER;
 pub use header::{Creation, Header};
 pub use record::{Batch, Learned, NewRow, ORDINARY, RowFlags};
 pub use rewrite::{Anew, Loss, Sink, Statistics};

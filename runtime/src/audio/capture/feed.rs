@@ -45,21 +45,26 @@ impl Feed {
 #[derive(Debug)]
 pub struct Tap {
     writer: Writer,
+    counters: Arc<Counters>,
     _rings: Rings,
 }
 
 impl Tap {
     /// With room for `frames` that were not read yet; what has none is lost to the other reader, whose counts tell.
     pub fn new(frames: usize) -> (Tap, Reader) {
-        let (writer, reader, rings) = ring(frames, frames / 64 + 16, Arc::default());
-        (Tap { writer, _rings: rings }, reader)
+        let counters = Arc::new(Counters::default());
+        let (writer, reader, rings) = ring(frames, frames / 64 + 16, counters.clone());
+        (Tap { writer, counters, _rings: rings }, reader)
     }
 
-    /// Passes a block on. It keeps its time and its stream; its frames are counted anew. Allocates nothing.
+    /// Passes a block on as it is; its reader sees by the numbers of frames what is missing before it. Allocates nothing.
     pub fn pass(&mut self, header: &BlockHeader, block: &[f32]) {
-        self.writer.push(header.stream, header.rate_hz, block.len(), header.captured_ns, |at, out| {
+        let had_room = self.writer.push_block(*header, |at, out| {
             out.copy_from_slice(&block[at..at + out.len()]);
             0
         });
+        if !had_room {
+            self.counters.lost.fetch_add(block.len() as u64, Relaxed);
+        }
     }
 }

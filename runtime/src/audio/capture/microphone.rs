@@ -123,6 +123,7 @@ impl Microphone {
             stream: 0,
             backoff: Backoff::new(),
             told: Told::default(),
+            is_plain: false,
             before_rest: None,
             begun: Instant::now(),
         };
@@ -226,6 +227,8 @@ struct Supervisor {
     stream: u32,
     backoff: Backoff,
     told: Told,
+    /// Whether it has refused a block that it said to have.
+    is_plain: bool,
     /// What it was opened as before it rested.
     before_rest: Option<CaptureEvent>,
     begun: Instant,
@@ -286,12 +289,16 @@ impl Supervisor {
         self.stream = self.stream.saturating_add(1);
         let lent = Lent { writer: Some(writer), home: self.home.clone() };
         let failed = Arc::new(OnceLock::new());
-        let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size: block(&ranges, opening) };
+        let buffer_size = if self.is_plain { BufferSize::Default } else { block(&ranges, opening) };
+        let config = StreamConfig { channels: opening.channels, sample_rate: opening.rate_hz, buffer_size };
         self.shared.counters.live.store(self.stream, Relaxed);
         let rests = !drives(&input.id);
         let on_data = give(lent, self.shared.counters.clone(), self.stream, opening, self.settings.channel, rests);
         let on_error = note(self.shared.counters.clone(), failed.clone(), std::thread::current());
-        let stream = device.build_input_stream_raw(config, opening.samples, on_data, on_error, Some(POLL)).map_err(cannot)?;
+        let built = device.build_input_stream_raw(config, opening.samples, on_data, on_error, Some(POLL));
+        // The next try asks for nothing.
+        self.is_plain |= built.is_err();
+        let stream = built.map_err(cannot)?;
         stream.play().map_err(cannot)?;
         Ok(Open { _stream: stream, failed, input, opening })
     }
@@ -427,15 +434,15 @@ impl Supervisor {
 /// How long the sound system's thread waits for sound before it looks whether the device is still there.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The block to ask for: [`BLOCK_MS`] as far as the device has it, of which it needs two; its own where it does not say.
+/// The block to ask for: [`BLOCK_MS`] as far as the device has it; its own where it does not say.
 fn block(ranges: &[SupportedStreamConfigRange], opening: Opening) -> BufferSize {
     let Opening { samples, channels, rate_hz } = opening;
     let is_of = |r: &&SupportedStreamConfigRange| {
         (r.sample_format(), r.channels()) == (samples, channels) && (r.min_sample_rate()..=r.max_sample_rate()).contains(&rate_hz)
     };
     match ranges.iter().find(is_of).map(SupportedStreamConfigRange::buffer_size) {
-        Some(SupportedBufferSize::Range { min, max }) if *min <= *max / 2 => {
-            BufferSize::Fixed((rate_hz / 1000 * BLOCK_MS).clamp(*min, *max / 2))
+        Some(SupportedBufferSize::Range { min, max }) if *min <= *max => {
+            BufferSize::Fixed((rate_hz / 1000 * BLOCK_MS).clamp(*min, *max))
         }
         _ => BufferSize::Default,
     }
@@ -574,6 +581,7 @@ mod tests {
             stream: 0,
             backoff,
             told,
+            is_plain: false,
             before_rest: None,
             begun,
         };

@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Hands one block over; whether there was room.
-    fn push_block(&mut self, header: BlockHeader, mut fill: impl FnMut(usize, &mut [f32]) -> u32) -> bool {
+    pub(super) fn push_block(&mut self, header: BlockHeader, mut fill: impl FnMut(usize, &mut [f32]) -> u32) -> bool {
         if self.headers.is_full() {
             return false;
         }

@@ -12,7 +12,8 @@ mod wav;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use age::x25519::Recipient;
@@ -88,7 +89,7 @@ pub struct Clips {
     sources: Vec<String>,
     settings: Settings,
     queue: Option<SyncSender<Wanted>>,
-    failed: Arc<Mutex<Option<Error>>>,
+    counts: Arc<Counts>,
     ended: Receiver<()>,
 }
 
@@ -101,7 +102,29 @@ struct Saving {
     folder: Folder,
     settings: Settings,
     recipient: Option<Recipient>,
-    failed: Arc<Mutex<Option<Error>>>,
+    counts: Arc<Counts>,
+    /// Frames that found no room on their way, as last looked at.
+    lost: u64,
+    works: bool,
+}
+
+/// What became of the clips.
+#[derive(Debug, Default)]
+pub struct Counts {
+    saved: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    /// Clips that were saved.
+    pub fn saved(&self) -> u64 {
+        self.saved.load(Relaxed)
+    }
+
+    /// Clips that could not be.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
 }
 
 impl Clips {
@@ -115,7 +138,7 @@ impl Clips {
         let ((queue, wanted), (ending, ended)) = (sync_channel(WAITING), sync_channel(0));
         let keep_s = settings.margin_s + settings.max_s + settings.decided_s + LATE_S;
         let (names, readers): (Vec<_>, Vec<_>) = sources.into_iter().map(|(name, reader)| (name, (reader, Sound::new(keep_s)))).unzip();
-        let failed = Arc::default();
+        let counts = Arc::<Counts>::default();
         let mut saving = Saving {
             block: readers.first().map(|(reader, _)| reader.buffer()).unwrap_or_default(),
             readers,
@@ -124,7 +147,9 @@ impl Clips {
             folder,
             settings: settings.clone(),
             recipient,
-            failed: Arc::clone(&failed),
+            counts: counts.clone(),
+            lost: 0,
+            works: true,
         };
         let work = move || {
             saving.run();
@@ -132,7 +157,12 @@ impl Clips {
         };
         let none = |e| Error::new(ErrorKind::Storage, "the system gives no thread").at("clips").because(e).cure("end other programs");
         std::thread::Builder::new().name("clips".into()).spawn(work).map_err(none)?;
-        Ok(Clips { sources: names, settings, queue: Some(queue), failed, ended })
+        Ok(Clips { sources: names, settings, queue: Some(queue), counts, ended })
+    }
+
+    /// What became of the clips; stays readable when this has been given away.
+    pub fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
     }
 
     fn wanted(&self, event: &Event) -> Option<Wanted> {
@@ -160,19 +190,17 @@ impl Clips {
 
 impl Sink for Clips {
     fn take(&mut self, event: &Event) -> Result<()> {
-        let before = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sent = match (self.wanted(event), &self.queue) {
             (Some(wanted), Some(queue)) => queue.try_send(wanted),
             _ => Ok(()),
         };
         let error = |kind, what, cure: &str| Err(Error::new(kind, what).at(self.settings.folder.display()).cure(cure));
-        match (before, sent) {
-            (Some(e), _) => Err(e),
-            (None, Ok(())) => Ok(()),
-            (None, Err(TrySendError::Full(_))) => {
+        match sent {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
                 error(ErrorKind::Limit, "clips are wanted faster than they are saved", "look whether the disk is slow")
             }
-            (None, Err(TrySendError::Disconnected(_))) => {
+            Err(TrySendError::Disconnected(_)) => {
                 error(ErrorKind::Storage, "clips are saved no more", "see the log, and start again")
             }
         }
@@ -212,6 +240,11 @@ impl Saving {
                 sound.push(&header, &self.block);
             }
         }
+        let lost = self.readers.iter().map(|(reader, _)| reader.lost()).sum();
+        if lost > self.lost {
+            log::warn!("{} frames are missing in clips: they are saved too slowly", lost - self.lost);
+            self.lost = lost;
+        }
     }
 
     /// An event that has ended takes the place of its begin.
@@ -222,8 +255,8 @@ impl Saving {
             // Its end alone: the begin was as long as a clip may be, and is saved.
             None if wanted.about.class.is_some() && wanted.end_ns.is_some() => {}
             None => {
-                if self.waiting.len() == WAITING {
-                    self.waiting.pop_front();
+                if self.waiting.len() == WAITING && self.waiting.pop_front().is_some() {
+                    self.done(Err(Error::new(ErrorKind::Limit, "clips are wanted faster than they are saved")));
                 }
                 self.waiting.push_back(wanted);
             }
@@ -244,15 +277,26 @@ impl Saving {
                 self.waiting.push_back(wanted);
                 continue;
             }
-            if let Err(e) = self.save_one(&wanted, begin.saturating_sub(margin), end) {
-                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-            }
+            let saved = self.save_one(&wanted, begin.saturating_sub(margin), end);
+            self.done(saved);
+        }
+    }
+
+    /// Counts a clip; the first of a row that fails is told.
+    fn done(&mut self, saved: Result<()>) {
+        let counter = if saved.is_ok() { &self.counts.saved } else { &self.counts.failed };
+        counter.fetch_add(1, Relaxed);
+        if std::mem::replace(&mut self.works, saved.is_ok())
+            && let Err(e) = saved
+        {
+            log::error!("{e}; clips are lost until one can be saved again");
         }
     }
 
     fn save_one(&mut self, wanted: &Wanted, begin_ns: u64, end_ns: u64) -> Result<()> {
-        // Nothing where all of it found no room on its way, which is counted there.
-        let Some(cut) = self.readers[wanted.source].1.cut(begin_ns, end_ns) else { return Ok(()) };
+        let cut = self.readers[wanted.source].1.cut(begin_ns, end_ns);
+        let gone = || Error::new(ErrorKind::Limit, "the sound of an event is not held any more").at(&wanted.about.source);
+        let cut = cut.ok_or_else(|| gone().cure("look whether the disk or the board is slow"))?;
         let earlier_ms = (wanted.about.begin.monotonic_ns as i128 - cut.begin_ns as i128).div_euclid(1_000_000) as i64;
         let wall_ms = wanted.about.begin.wall_ms.map(|wall| wall.saturating_sub(earlier_ms));
         let begin = Moment { monotonic_ns: cut.begin_ns, wall_ms, ..wanted.about.begin };
@@ -352,21 +396,24 @@ mod tests {
     }
 
     #[test]
-    fn a_clip_that_cannot_be_written_is_an_error_of_the_next_event() {
+    fn a_clip_that_cannot_be_written_is_counted_and_does_not_stop_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let (mut feed, reader) = Feed::new(8000, 8000 * 20);
-        let small = Settings { budget_bytes: 1000, ..settings(dir.path()) };
+        // Room for half a second of 8 kHz.
+        let small = Settings { budget_bytes: 9000, ..settings(dir.path()) };
         let mut saving = Clips::start(small, vec![("yard".into(), reader)]).unwrap();
         (0..20).for_each(|n| feed.push(&[0.25; 800], 100 * S + n * S / 10));
         saving.take(&began(1, "wren", 100 * S)).unwrap();
         saving.take(&heard(1, "wren", 100 * S, 101 * S)).unwrap();
-        let e = loop {
-            if let Err(e) = saving.take(&event(What::Undone { rows: 1, by: String::new(), durable: true })) {
-                break e;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        assert!(e.kind() == ErrorKind::Limit && e.to_string().contains("clips.max_mib"), "{e}");
+        // Nothing is held of the time before.
+        saving.take(&began(2, "robin", 90 * S)).unwrap();
+        saving.take(&heard(2, "robin", 90 * S, 91 * S)).unwrap();
+        saving.take(&began(3, "jay", 99 * S + S / 2)).unwrap();
+        saving.take(&heard(3, "jay", 99 * S + S / 2, 99 * S + S / 2)).unwrap();
+        let counts = saving.counts();
+        drop(saving);
+        assert_eq!((counts.saved(), counts.failed()), (0, 3));
+        assert_eq!(clips(dir.path()), []);
     }
 
     #[test]

@@ -4,9 +4,6 @@ use std::collections::VecDeque;
 
 use crate::audio::capture::BlockHeader;
 
-/// A block that begins later than expected by more than this is behind a gap, in ns.
-const GAP_NS: u64 = 100_000_000;
-
 /// Where a block lies.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
@@ -26,7 +23,8 @@ pub(super) struct Sound {
     marks: VecDeque<Mark>,
     /// Number of the next sample.
     next: u64,
-    stream: (u32, u32),
+    /// Stream, losses of the device and frame that the next block has if nothing is missing before it.
+    follows: Option<(u32, u32, u64)>,
 }
 
 /// A cut of sound.
@@ -41,7 +39,7 @@ pub(super) struct Cut {
 impl Sound {
     /// Keeps `keep_s` of sound.
     pub fn new(keep_s: f64) -> Sound {
-        Sound { keep_s, rate_hz: 0, samples: VecDeque::new(), marks: VecDeque::new(), next: 0, stream: (0, 0) }
+        Sound { keep_s, rate_hz: 0, samples: VecDeque::new(), marks: VecDeque::new(), next: 0, follows: None }
     }
 
     /// Takes a block.
@@ -51,11 +49,8 @@ impl Sound {
             let keep = self.keep();
             (self.samples, self.marks) = (VecDeque::with_capacity(keep + block.len()), VecDeque::new());
         }
-        let is_behind_gap = self.marks.back().is_none_or(|last| {
-            let expected_ns = last.captured_ns + self.ns(self.next - last.first);
-            (header.stream, header.xruns) != self.stream || header.captured_ns > expected_ns + GAP_NS
-        });
-        self.stream = (header.stream, header.xruns);
+        let is_behind_gap = self.follows != Some((header.stream, header.xruns, header.first_frame));
+        self.follows = Some((header.stream, header.xruns, header.first_frame + block.len() as u64));
         self.marks.push_back(Mark { first: self.next, captured_ns: header.captured_ns, is_behind_gap });
         self.samples.extend(block.iter().map(|x| (x.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16));
         self.next += block.len() as u64;
@@ -69,16 +64,10 @@ impl Sound {
 
     /// What is there from `begin_ns` to `end_ns`, up to the first gap behind the begin; none where nothing is.
     pub fn cut(&self, begin_ns: u64, end_ns: u64) -> Option<Cut> {
-        let mut begin = self.at(begin_ns).max(self.first());
-        let mut end = self.at(end_ns).min(self.next);
-        for mark in self.marks.iter().filter(|m| m.is_behind_gap) {
-            // What was asked to begin in a gap begins behind it.
-            if mark.captured_ns >= begin_ns && mark.first <= begin {
-                begin = begin.max(mark.first);
-            } else if mark.first > begin {
-                end = end.min(mark.first);
-            }
-        }
+        // What was asked to begin in a gap begins behind it.
+        let begin = self.at(begin_ns).max(self.first());
+        let gap = self.marks.iter().filter(|m| m.is_behind_gap).map(|m| m.first).find(|first| *first > begin);
+        let end = self.at(end_ns).min(gap.unwrap_or(self.next));
         let (from, len) = ((begin - self.first()) as usize, end.checked_sub(begin).filter(|n| *n > 0)? as usize);
         let samples = self.samples.range(from..from + len).copied().collect();
         let mark = self.marks.iter().rev().find(|m| m.first <= begin)?;
@@ -120,7 +109,9 @@ mod tests {
 
     /// A block of 10 ms at 8 kHz whose samples are all `value`, captured at `ms`.
     fn push(sound: &mut Sound, ms: u64, value: i16, stream: u32) {
-        let header = BlockHeader { stream, rate_hz: 8000, frames: 80, captured_ns: ms * MS, ..BlockHeader::default() };
+        // Frames are counted whether or not they came.
+        let first_frame = ms * 8;
+        let header = BlockHeader { stream, rate_hz: 8000, frames: 80, captured_ns: ms * MS, first_frame, ..BlockHeader::default() };
         sound.push(&header, &[f32::from(value) / f32::from(i16::MAX); 80]);
     }
 
