@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer};
 
 use super::{Answered, Counters, Names, Published, Reply};
-use crate::{Error, ErrorKind, Result};
 use crate::event::{Level, What};
 use crate::latent::Quantiser;
 use crate::learner::Judge;
 use crate::live::facts::Facts;
 use crate::live::learning::{Learning, Lesson};
 use crate::store::Acknowledgement;
+use crate::{Error, ErrorKind, Result};
 
 /// Labels whose windows are remembered.
 const LABELS_KEPT: usize = 256;

@@ -306,8 +306,7 @@ impl Handle {
             Ok(()) => answer.recv_timeout(time).map_err(|e| match e {
                 RecvTimeoutError::Disconnected => stopped(),
                 RecvTimeoutError::Timeout => {
-                    let error =
-                        Error::new(ErrorKind::Busy, "the daemon does not answer").expected(format!("within {} s", time.as_secs()));
+                    let error = Error::new(ErrorKind::Busy, "the daemon does not answer").expected(format!("within {} s", time.as_secs()));
                     error.cure("look whether the disk hangs; what was said may still be done")
                 }
             }),

@@ -129,8 +129,15 @@ impl Telling {
         ends: Ends,
     ) -> Telling {
         let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
-        let heard =
-            |(name, events)| Heard { name, events, smoother: Smoother::new(settings.rule), opened_ns: None, stream: 0, rests: false, ends_ns: None };
+        let heard = |(name, events)| Heard {
+            name,
+            events,
+            smoother: Smoother::new(settings.rule),
+            opened_ns: None,
+            stream: 0,
+            rests: false,
+            ends_ns: None,
+        };
         Telling {
             rule: settings.rule,
             ordinary: Ordinary::new(settings.background_per_hour),

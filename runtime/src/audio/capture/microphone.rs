@@ -13,13 +13,15 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use cpal::traits::{DeviceTrait, StreamTrait};
-use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig, SupportedBufferSize, SupportedStreamConfigRange};
+use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig, SupportedStreamConfigRange};
 
+use super::block::{block, drives, rest};
 use super::convert::{Channel, Interleaved};
 use super::devices::{self, CAPTURE_RATES_HZ, Input, InputFormat, Opening, refused};
 use super::retry::{Backoff, Flow, StallWatch};
 use super::ring::{Counters, MAX_BLOCK_FRAMES, Reader, Rings, Writer, ring};
 use super::told::{CaptureCounts, CaptureEvent};
+use crate::clock::since_boot_ns;
 use crate::{Error, ErrorKind, Result};
 
 /// Frames that a ring may hold.
@@ -28,9 +30,6 @@ pub const RING_FRAMES: std::ops::RangeInclusive<usize> = 2 * MAX_BLOCK_FRAMES..=
 pub const WAITING_EVENTS: usize = 64;
 /// Headers are made for callbacks of at least this many frames on average.
 const MEAN_BLOCK_FRAMES: usize = 64;
-/// How much sound comes at once, where the device can. Unasked, ALSA gives as little as it can: a thousand callbacks a second, and from
-/// PulseAudio, which sends more than that at once, a thread that never rests.
-const BLOCK_MS: u32 = 20;
 /// How often the thread looks after the stream.
 const LOOK: Duration = Duration::from_millis(50);
 /// Losses are told at most this often, summed up.
@@ -434,34 +433,6 @@ impl Supervisor {
 /// How long the sound system's thread waits for sound before it looks whether the device is still there.
 const POLL: Duration = Duration::from_millis(500);
 
-/// The block to ask for: [`BLOCK_MS`] as far as the device has it; its own where it does not say.
-fn block(ranges: &[SupportedStreamConfigRange], opening: Opening) -> BufferSize {
-    let Opening { samples, channels, rate_hz } = opening;
-    let is_of = |r: &&SupportedStreamConfigRange| {
-        (r.sample_format(), r.channels()) == (samples, channels) && (r.min_sample_rate()..=r.max_sample_rate()).contains(&rate_hz)
-    };
-    match ranges.iter().find(is_of).map(SupportedStreamConfigRange::buffer_size) {
-        Some(SupportedBufferSize::Range { min, max }) if *min <= *max => {
-            BufferSize::Fixed((rate_hz / 1000 * BLOCK_MS).clamp(*min, *max))
-        }
-        _ => BufferSize::Default,
-    }
-}
-
-/// Whether a device of this id is driven by hardware, or by a sound system that calls when there is a block. ALSA's plugins, whose ids are one
-/// name, do not: while PulseAudio's holds a part of a block, it says that it has one, and the thread of the sound system asks again and
-/// again.
-fn drives(id: &str) -> bool {
-    id.strip_prefix("alsa:").is_none_or(|name| name.contains(':'))
-}
-
-/// How long the thread of a sound system that asks again and again may rest after a block, the first frame of which is `age` old: until
-/// just before the next one; not at all while more blocks wait.
-fn rest(age: Duration, frames: usize, rate_hz: u32) -> Duration {
-    let block = Duration::from_secs_f64(frames as f64 / f64::from(rate_hz.max(1)));
-    if age > 3 * block { Duration::ZERO } else { block * 63 / 64 }
-}
-
 /// The device's callback: converts into the ring, and nothing else; where `rests`, the thread that called has nothing to do until the next
 /// block.
 fn give(
@@ -506,26 +477,11 @@ fn note(counters: Arc<Counters>, failed: Arc<OnceLock<cpal::Error>>, supervisor:
     }
 }
 
-/// Nanoseconds since boot, sleep included.
-fn since_boot_ns() -> u64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    (t.tv_sec.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec.max(0) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn a_plugin_rests_nearly_a_block_and_catches_up_without_rest() {
-        let ms = Duration::from_millis;
-        assert_eq!(rest(ms(60), 3200, 64_000), ms(50) * 63 / 64);
-        assert_eq!(rest(ms(200), 3200, 64_000), Duration::ZERO);
-        let table = [("alsa:default", false), ("alsa:pulse", false), ("alsa:hw:CARD=U0x46d,DEV=0", true), ("coreaudio:mic", true)];
-        table.iter().for_each(|(id, want)| assert_eq!(drives(id), *want, "{id}"));
-    }
 
     fn settings() -> MicrophoneSettings {
         MicrophoneSettings { device: Some("no microphone is called so".into()), ..MicrophoneSettings::default() }

@@ -5,6 +5,7 @@
 //! may have its loudness watched ([`level`]). Which microphones there are is [`devices`]' matter. What is lost is counted and
 //! told, wherever it is lost. Limits: one stream a microphone, no playback, no echo cancelling.
 
+mod block;
 pub mod convert;
 pub mod devices;
 pub mod feed;

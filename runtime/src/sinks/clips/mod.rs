@@ -11,9 +11,9 @@ mod wav;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use age::x25519::Recipient;
@@ -200,9 +200,7 @@ impl Sink for Clips {
             Err(TrySendError::Full(_)) => {
                 error(ErrorKind::Limit, "clips are wanted faster than they are saved", "look whether the disk is slow")
             }
-            Err(TrySendError::Disconnected(_)) => {
-                error(ErrorKind::Storage, "clips are saved no more", "see the log, and start again")
-            }
+            Err(TrySendError::Disconnected(_)) => error(ErrorKind::Storage, "clips are saved no more", "see the log, and start again"),
         }
     }
 }
