@@ -185,6 +185,16 @@ pub trait Sink: Send {
     /// Is shown what passes and is not kept.
     fn glance(&mut self, _: &Glance<'_>) {}
 
+    /// What a person should know of it since this was asked last: that it fails, or works again. Asked often.
+    fn news(&mut self) -> Option<(Level, String)> {
+        None
+    }
+
+    /// What was lost to it so far: events, or what it makes of them.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Whether it is to be shown the sound, which is a picture made for it alone.
     fn wants_sound(&self) -> bool {
         false

@@ -139,6 +139,8 @@ pub struct Counts {
     pub signals_dropped: u64,
     /// Generation of the head that serves; 0 for none.
     pub serving: u64,
+    /// Events, clips and messages that were lost to sinks.
+    pub events_lost: u64,
     /// From the end of the window that decided to the event, in ms: median and 99 in 100 of the last thousand.
     pub event_ms: Option<(f64, f64)>,
     /// Of that, the backbone and the head, in ms.

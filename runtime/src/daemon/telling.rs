@@ -184,6 +184,7 @@ impl Telling {
                 worked = true;
             }
             self.end_what_is_over();
+            self.hear_of_sinks();
             if is_last && !worked {
                 break;
             }
@@ -207,6 +208,14 @@ impl Telling {
             if self.sources[n].ends_ns.take_if(|ends_ns| *ends_ns <= now_ns).is_some() {
                 self.stop(n);
             }
+        }
+    }
+
+    /// Tells the others what one sink has to say of itself.
+    fn hear_of_sinks(&mut self) {
+        let news: Vec<_> = self.sinks.iter_mut().filter_map(|(sink, _)| sink.news()).collect();
+        for (level, text) in news {
+            self.tell(0, What::Notice { level, source: "events".into(), text });
         }
     }
 
@@ -550,6 +559,7 @@ impl Telling {
             clipped: c.clipped.load(Relaxed),
             signals_dropped: c.signals_dropped.load(Relaxed),
             serving: c.serving.load(Relaxed),
+            events_lost: self.sinks.iter().map(|(sink, _)| sink.lost()).sum(),
             event_ms: percentiles(&self.event_ns),
             answer_ms: percentiles(&self.answer_ns),
             backbone_cpu_s: c.backbone_ns.load(Relaxed) as f64 * 1e-9,

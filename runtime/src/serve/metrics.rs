@@ -45,6 +45,7 @@ fn text(counts: &Counts, facts: Option<&Facts>, temperature_c: Option<f64>, watc
     tell("event_seconds_p99", gauge, "The same, 99 in 100.", seconds(counts.event_ms, |t| t.1));
     tell("answer_seconds_p50", gauge, "Backbone and head for a window, median.", seconds(counts.answer_ms, |t| t.0));
     tell("answer_seconds_p99", gauge, "The same, 99 in 100.", seconds(counts.answer_ms, |t| t.1));
+    tell("events_lost_total", counter, "Events, clips and messages that were lost to sinks.", count(counts.events_lost));
     tell("backbone_cpu_seconds_total", counter, "Processor time of the backbone's calls.", Some(counts.backbone_cpu_s));
     let report = facts.map(|f| &f.report);
     tell("generation", gauge, "Generation of the adapter.", facts.map(|f| f.generation as f64));

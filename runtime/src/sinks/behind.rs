@@ -1,14 +1,14 @@
 //! A sink behind a bounded queue, with a thread of its own: a slow disk never delays whoever tells events.
 //!
 //! What finds no room is dropped: [`Behind::take`] says so (whoever tells logs the first of a row), it is counted, and when there is room
-//! again a line in the log says how many were lost. Dropping it lets the thread write what waits, for a limited time.
+//! again a line in the log says how many were lost. That its sink fails, and that it works again, are its news. Dropping it lets the thread write what waits, for a limited time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::event::{Event, Sink};
+use crate::event::{Event, Level, Sink};
 use crate::{Error, ErrorKind, Result};
 
 /// Events that wait for a sink, where nothing else is asked for.
@@ -36,6 +36,8 @@ pub struct Counts {
     written: AtomicU64,
     lost: AtomicU64,
     refused: AtomicU64,
+    /// What nobody was told yet.
+    news: Mutex<Option<(Level, String)>>,
 }
 
 impl Counts {
@@ -52,6 +54,10 @@ impl Counts {
     /// Events that the sink could not take.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    fn tell(&self, level: Level, text: String) {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some((level, text));
     }
 
     /// Events that wait.
@@ -115,6 +121,14 @@ impl Sink for Behind {
             Err(TrySendError::Disconnected(_)) => Err(ended()),
         }
     }
+
+    fn news(&mut self) -> Option<(Level, String)> {
+        self.counts.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn lost(&self) -> u64 {
+        self.counts.lost() + self.counts.refused()
+    }
 }
 
 impl Drop for Behind {
@@ -127,6 +141,9 @@ impl Drop for Behind {
         if self.lost_now > 0 {
             log::warn!("{} events were lost to {}: it was too slow", self.lost_now, self.name);
         }
+        if let Some((Level::Error, text)) = self.news() {
+            log::error!("{text}");
+        }
     }
 }
 
@@ -135,13 +152,15 @@ fn write(name: &str, mut sink: impl Sink, events: Receiver<Event>, counts: &Coun
     for event in events {
         match sink.take(&event) {
             Ok(()) => {
-                works = true;
+                if !std::mem::replace(&mut works, true) {
+                    counts.tell(Level::Info, format!("{name} works again"));
+                }
                 counts.written.fetch_add(1, Relaxed);
             }
             Err(e) => {
                 counts.refused.fetch_add(1, Relaxed);
                 if std::mem::replace(&mut works, false) {
-                    log::error!("{e}; events are lost to {name} until it works again");
+                    counts.tell(Level::Error, format!("{e}; events are lost to {name} until it works again"));
                 }
             }
         }
@@ -150,7 +169,6 @@ fn write(name: &str, mut sink: impl Sink, events: Receiver<Event>, counts: &Coun
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
     use super::*;
@@ -229,6 +247,31 @@ mod tests {
         drop(behind);
         assert_eq!(*taken.lock().unwrap(), [1, 3]);
         assert_eq!((counts.written(), counts.refused()), (2, 1));
+        let news = counts.news.lock().unwrap().take();
+        assert_eq!(news, Some((Level::Info, "a test works again".to_owned())), "the newest, which the failure is before");
+    }
+
+    #[test]
+    fn that_a_sink_fails_is_news_once() {
+        let (mut behind, (arrivals, let_in, _)) = behind(8, Duration::from_secs(60));
+        let refused = |counts: &Counts, n| {
+            while counts.refused() < n {
+                std::thread::yield_now();
+            }
+        };
+        for n in 1..=2 {
+            behind.take(&event(n)).unwrap();
+            arrivals.recv().unwrap();
+            let_in.send(false).unwrap();
+            refused(&behind.counts(), n);
+            // It is told before the next event is taken.
+            while n == 1 && behind.counts.news.lock().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            let news = behind.news();
+            assert_eq!(news.is_some_and(|(level, text)| level == Level::Error && text.contains("closed")), n == 1);
+        }
+        assert_eq!(behind.lost(), 2);
     }
 
     #[test]

@@ -11,15 +11,15 @@ mod wav;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use age::x25519::Recipient;
 
 use crate::audio::capture::Reader;
-use crate::event::{Event, Sink, What};
+use crate::event::{Event, Level, Sink, What};
 use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
 use folder::Folder;
@@ -113,6 +113,7 @@ struct Saving {
 pub struct Counts {
     saved: AtomicU64,
     failed: AtomicU64,
+    news: Mutex<Option<(Level, String)>>,
 }
 
 impl Counts {
@@ -203,6 +204,14 @@ impl Sink for Clips {
             Err(TrySendError::Disconnected(_)) => error(ErrorKind::Storage, "clips are saved no more", "see the log, and start again"),
         }
     }
+
+    fn news(&mut self) -> Option<(Level, String)> {
+        self.counts.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn lost(&self) -> u64 {
+        self.counts.failed()
+    }
 }
 
 impl Drop for Clips {
@@ -284,11 +293,12 @@ impl Saving {
     fn done(&mut self, saved: Result<()>) {
         let counter = if saved.is_ok() { &self.counts.saved } else { &self.counts.failed };
         counter.fetch_add(1, Relaxed);
-        if std::mem::replace(&mut self.works, saved.is_ok())
-            && let Err(e) = saved
-        {
-            log::error!("{e}; clips are lost until one can be saved again");
-        }
+        let news = match (std::mem::replace(&mut self.works, saved.is_ok()), saved) {
+            (true, Err(e)) => (Level::Error, format!("{e}; clips are lost until one can be saved again")),
+            (false, Ok(())) => (Level::Info, "clips are saved again".to_owned()),
+            _ => return,
+        };
+        *self.counts.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
     }
 
     fn save_one(&mut self, wanted: &Wanted, begin_ns: u64, end_ns: u64) -> Result<()> {
@@ -362,7 +372,7 @@ mod tests {
         (0..100).for_each(|n| feed.push(&[0.25; 800], 100 * S + n * S / 10));
         let asked =
             What::Asked { window: 3, source: "yard".into(), span: (moment(106 * S), moment(107 * S)), guesses: vec![], unknown: None };
-        let other = What::Notice { level: crate::event::Level::Info, source: "yard".into(), text: String::new() };
+        let other = What::Notice { level: Level::Info, source: "yard".into(), text: String::new() };
         for event in [
             began(1, "wren", 104 * S),
             heard(1, "wren", 104 * S, 105 * S),
@@ -411,6 +421,7 @@ mod tests {
         let counts = saving.counts();
         drop(saving);
         assert_eq!((counts.saved(), counts.failed()), (0, 3));
+        assert!(counts.news.lock().unwrap().as_ref().is_some_and(|(level, text)| *level == Level::Error && text.contains("clips.max_mib")));
         assert_eq!(clips(dir.path()), []);
     }
 

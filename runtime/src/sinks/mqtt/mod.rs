@@ -154,6 +154,10 @@ impl Sink for Mqtt {
         }
         Ok(())
     }
+
+    fn lost(&self) -> u64 {
+        self.counts.dropped() + self.counts.refused()
+    }
 }
 
 impl Drop for Mqtt {

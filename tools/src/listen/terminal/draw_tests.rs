@@ -52,6 +52,7 @@ fn counted() -> Model {
         serving: 12,
         event_ms: Some((45.0, 80.0)),
         answer_ms: Some((20.0, 31.0)),
+        events_lost: 0,
         backbone_cpu_s: 1.5,
     };
     model.update(at(14.0), Input::Answer(Command::Counts, Ok(Answer::Counts(counts))));
