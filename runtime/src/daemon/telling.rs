@@ -18,9 +18,11 @@ use crate::learn::{ClassName, LabelSet};
 use crate::learner::judge::NO_CLASS;
 use crate::live::ask::{Question, Queue, doubt};
 use crate::live::learning::{Lesson, LessonRow};
+use crate::live::ordinary::Ordinary;
 use crate::live::picture::Column;
 use crate::live::recent::{Place, Recent};
 use crate::live::smooth::{self, Rule, Smoother, Stretch, Told};
+use crate::live::times::Times;
 use crate::live::wall::WallClock;
 use crate::store::ORDINARY;
 use crate::{Error, ErrorKind, Result};
@@ -37,8 +39,6 @@ const EVENTS_KEPT: usize = 512;
 const QUESTIONS: usize = 64;
 /// Windows that one label may be about.
 const ROWS_MAX: usize = 4096;
-/// Windows whose times are summed up.
-const TIMES_KEPT: usize = 1000;
 
 /// The ends that this thread holds.
 pub(super) struct Ends {
@@ -73,33 +73,6 @@ struct Labelled {
     windows: (u64, u64),
 }
 
-/// When ordinary windows may be learned.
-struct Ordinary {
-    every_ns: u64,
-    next_ns: u64,
-}
-
-impl Ordinary {
-    fn new(per_hour: f64) -> Ordinary {
-        let mut ordinary = Ordinary { every_ns: 0, next_ns: 0 };
-        ordinary.allow(per_hour);
-        ordinary
-    }
-
-    fn allow(&mut self, per_hour: f64) {
-        self.every_ns = if per_hour > 0.0 { (3.6e12 / per_hour) as u64 } else { u64::MAX };
-    }
-
-    /// Whether a window that ended then may be; if so, the next comes later.
-    fn is_due(&mut self, end_ns: u64) -> bool {
-        let is_due = self.every_ns < u64::MAX && end_ns >= self.next_ns;
-        if is_due {
-            self.next_ns = end_ns.saturating_add(self.every_ns);
-        }
-        is_due
-    }
-}
-
 pub(super) struct Telling {
     ends: Ends,
     rule: Rule,
@@ -114,8 +87,8 @@ pub(super) struct Telling {
     wall: WallClock,
     /// Windows that were told as dropped.
     told_dropped: u64,
-    event_ns: VecDeque<u64>,
-    answer_ns: VecDeque<u64>,
+    event: Times,
+    answer: Times,
     told: Vec<Told>,
 }
 
@@ -151,8 +124,8 @@ impl Telling {
             events: VecDeque::new(),
             wall: WallClock::new(clock::now()),
             told_dropped: 0,
-            event_ns: VecDeque::with_capacity(TIMES_KEPT),
-            answer_ns: VecDeque::with_capacity(TIMES_KEPT),
+            event: Times::default(),
+            answer: Times::default(),
             told: Vec::new(),
         }
     }
@@ -239,7 +212,7 @@ impl Telling {
         self.learn_ordinary();
         self.recent.push(place, &window.latent);
         self.questions.forget_before(self.recent.iter().next().map_or(0, |(p, _)| p.number));
-        remember(&mut self.answer_ns, window.took_ns);
+        self.answer.push(window.took_ns);
         let n = place.source as usize;
         self.sources[n].opened_ns.get_or_insert(place.begin_ns);
         // The head's names came before its first window.
@@ -343,7 +316,7 @@ impl Telling {
         let began = matches!(what, What::Began { .. });
         self.tell(generation, what);
         if let Some(decided_ns) = decided_ns.filter(|_| began) {
-            remember(&mut self.event_ns, clock::since_boot_ns().saturating_sub(decided_ns));
+            self.event.push(clock::since_boot_ns().saturating_sub(decided_ns));
         }
     }
 
@@ -560,8 +533,8 @@ impl Telling {
             signals_dropped: c.signals_dropped.load(Relaxed),
             serving: c.serving.load(Relaxed),
             events_lost: self.sinks.iter().map(|(sink, _)| sink.lost()).sum(),
-            event_ms: percentiles(&self.event_ns),
-            answer_ms: percentiles(&self.answer_ns),
+            event_ms: self.event.percentiles_ms(),
+            answer_ms: self.answer.percentiles_ms(),
             backbone_cpu_s: c.backbone_ns.load(Relaxed) as f64 * 1e-9,
         }
     }
@@ -589,19 +562,4 @@ fn nothing(what: &str, found: impl std::fmt::Display) -> Error {
 /// The classes with their names.
 fn named<'a>(best: &[(usize, f32)], classes: &'a [ClassName]) -> Vec<(&'a ClassName, f32)> {
     best.iter().filter(|b| b.0 != NO_CLASS.0).filter_map(|(c, p)| classes.get(*c).map(|class| (class, *p))).collect()
-}
-
-fn remember(times: &mut VecDeque<u64>, ns: u64) {
-    if times.len() == TIMES_KEPT {
-        times.pop_front();
-    }
-    times.push_back(ns);
-}
-
-/// Median and 99 in 100, in ms.
-fn percentiles(times: &VecDeque<u64>) -> Option<(f64, f64)> {
-    let mut sorted: Vec<u64> = times.iter().copied().collect();
-    sorted.sort_unstable();
-    let at = |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize).map(|ns| *ns as f64 * 1e-6);
-    if sorted.is_empty() { None } else { at(0.5).zip(at(0.99)) }
 }

@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod facts;
 pub mod learning;
+pub mod ordinary;
 pub mod pace;
 pub mod picture;
 pub mod provisional;
@@ -11,4 +12,5 @@ pub mod recent;
 pub mod request;
 pub mod smooth;
 pub mod timeline;
+pub mod times;
 pub mod wall;

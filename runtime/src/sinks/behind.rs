@@ -244,11 +244,14 @@ mod tests {
         let counts = behind.counts();
         [true, false, true].into_iter().for_each(|open| let_in.send(open).unwrap());
         (1..=3).for_each(|n| behind.take(&event(n)).unwrap());
+        while counts.written() < 2 {
+            std::thread::yield_now();
+        }
+        let news = counts.news.lock().unwrap().take();
+        assert_eq!(news, Some((Level::Info, "a test works again".to_owned())), "the newest, which the failure is before");
         drop(behind);
         assert_eq!(*taken.lock().unwrap(), [1, 3]);
         assert_eq!((counts.written(), counts.refused()), (2, 1));
-        let news = counts.news.lock().unwrap().take();
-        assert_eq!(news, Some((Level::Info, "a test works again".to_owned())), "the newest, which the failure is before");
     }
 
     #[test]
