@@ -7,10 +7,11 @@ mod desk;
 use desk::*;
 use wheatear::daemon::{Settings, Sink, Target};
 use wheatear::event::{Event, What};
+use wheatear::latent::SpaceId;
 use wheatear::learn::{BlockKind, ClassName, LabelSet};
 use wheatear::learner::Budget;
 use wheatear::live::learning::Learning;
-use wheatear::store::{Access, Adapter, ORDINARY};
+use wheatear::store::{Access, Adapter, Creation, ORDINARY};
 use wheatear::{Error, ErrorKind, Result};
 
 #[test]
@@ -230,6 +231,10 @@ fn windows_that_nobody_named_become_background_at_their_rate_and_undo_passes_the
     // A window a second, once it has left the second that is held.
     let mut desk = Desk::with(1, vec![], false, &Settings { recent_s: 1, background_per_hour: 3600.0, ..Settings::default() });
     let spans: Vec<_> = [500.0, 1500.0, 500.0, 1500.0].map(|hz| desk.play(0, hz)).into();
+    let labels = LabelSet::single(ClassName::new("high").unwrap());
+    let span = Target::Span { source: None, begin_ns: spans[3].0, end_ns: spans[3].1 };
+    let refused = desk.daemon().handle().label(span, labels, ORDINARY).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Input, "what nobody said is nobody's");
     desk.label(0, spans[3], "high").unwrap();
     assert_eq!(desk.daemon().handle().undo(1, "test").unwrap().rows, 20);
     assert_eq!(desk.daemon().handle().undo(1, "test").unwrap_err().kind(), ErrorKind::Input, "nobody gave another label");
@@ -250,7 +255,11 @@ fn another_adapter_takes_its_place_while_sound_goes_on_and_the_one_before_is_who
     let span = desk.play(0, 1000.0);
     desk.label(0, span, "middle").unwrap();
     let creation = Adapter::open(&desk.folder.path().join("a"), Access::Read).unwrap().header().creation.clone();
-    let other = Adapter::create(&desk.folder.path().join("b"), creation, [8; 16]).unwrap();
+    let other = Adapter::create(&desk.folder.path().join("b"), creation.clone(), [8; 16]).unwrap();
+    let strange = Creation { space: SpaceId([4; 32]), ..creation };
+    let strange = Adapter::create(&desk.folder.path().join("c"), strange, [7; 16]).unwrap();
+    let refused = desk.daemon().handle().swap(Learning::new(strange, 1, Budget::default()).unwrap()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Mismatch);
     desk.daemon().handle().swap(Learning::new(other, 1, Budget::default()).unwrap()).unwrap();
     // What the first had learned the second has not.
     desk.label(0, span, "deep").unwrap();

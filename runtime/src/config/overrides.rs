@@ -108,6 +108,13 @@ mod tests {
     }
 
     #[test]
+    fn every_table_of_the_configuration_can_be_set_from_outside() {
+        let tables = Table::try_from(crate::config::Config::default()).unwrap();
+        let missing: Vec<_> = tables.iter().filter(|(name, value)| value.is_table() && !TABLES.contains(&name.as_str())).collect();
+        assert!(missing.is_empty() && TABLES.iter().all(|name| tables.contains_key(*name)), "{missing:?}");
+    }
+
+    #[test]
     fn variables_name_tables_and_keys_and_those_of_other_programs_are_left_alone() {
         let all = [
             ("WHEATEAR_SERVE_ADDRESS", "127.0.0.1:1"),

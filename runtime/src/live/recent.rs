@@ -118,6 +118,16 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_which_somebody_spoke_stays_told_when_its_label_is_taken_back() {
+        let mut recent = Recent::new(4, 3);
+        (0..3).for_each(|n| recent.push(place(n, 0), &[n as i8; 3]));
+        recent.note(&[1], true);
+        recent.note(&[1], false);
+        let told: Vec<_> = recent.iter().map(|(p, _)| (p.is_learned, p.is_told)).collect();
+        assert_eq!(told, [(false, false), (false, true), (false, false)]);
+    }
+
+    #[test]
     fn windows_are_found_by_number_and_by_span_and_only_those_of_their_microphone() {
         let mut recent = Recent::new(10, 3);
         (0..10).for_each(|n| recent.push(place(n, (n % 5 == 4) as u32), &[n as i8; 3]));

@@ -196,15 +196,18 @@ fn microphones(config: &Config, must_hear: bool) -> Result<Vec<(String, Option<S
         Err(_) => Ok((wanted.unwrap_or("microphone").to_owned(), wanted.map(str::to_owned))),
     };
     let mut found: Vec<(String, Option<String>)> = wanted.into_iter().map(of).collect::<Result<_>>()?;
-    // Events and clips know microphones by name, and two of one make have the same.
-    for n in 1..found.len() {
-        let (before, rest) = found.split_at_mut(n);
-        let same = before.iter().filter(|(name, _)| *name == rest[0].0).count();
-        if same > 0 {
+    tell_apart(&mut found);
+    Ok(found)
+}
+
+/// Events and clips know microphones by name, and two of one make have the same: the later one gets its number.
+fn tell_apart(microphones: &mut [(String, Option<String>)]) {
+    for n in 1..microphones.len() {
+        let (before, rest) = microphones.split_at_mut(n);
+        if before.iter().any(|(name, _)| *name == rest[0].0) {
             rest[0].0 = format!("{} ({})", rest[0].0, n + 1);
         }
     }
-    Ok(found)
 }
 
 fn source(config: &Config, manifest: &Manifest, (name, device): (String, Option<String>)) -> Result<Source> {
@@ -252,5 +255,17 @@ fn facts(manifest: &Manifest, backbone: &BackboneChoice) -> BackboneFacts {
         hop_ms: ms(manifest.audio.hop_samples),
         // Each of them must be usable, or the backbone does not open.
         provider: backbone.options().providers.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microphones_of_one_name_are_told_apart() {
+        let mut found: Vec<_> = ["yeti", "moth", "yeti", "yeti"].map(|name| (name.to_owned(), None)).into();
+        tell_apart(&mut found);
+        assert_eq!(found.iter().map(|m| m.0.as_str()).collect::<Vec<_>>(), ["yeti", "moth", "yeti (3)", "yeti (4)"]);
     }
 }

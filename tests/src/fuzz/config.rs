@@ -70,9 +70,10 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
                [adapter]\nfolder = \"a\"\nlatent_bits = 6\nreplay_rows = 1000\nundo_rows = 100\nbackground_rows = 50\nmax_classes = 20\n\
                [learn]\ndurability = \"label\"\n[classify]\nhead = \"ridge\"\nmin_probability = 0.8\nmax_unknown = 0.9\n\
                [listen]\nmicrophones = [\"yeti\"]\nrate_hz = 48000\nchannel = 2\nend_probability = 0.4\nmin_ms = 100\nmerge_ms = 500\n\
-               recent_s = 60\nask_per_hour = 6\nask_doubt = 0.4\n[serve]\naddress = \"127.0.0.1:7380\"\nhosts = [\"box.local\"]\n\
+               recent_s = 60\nask_per_hour = 6\nask_doubt = 0.4\nbackground_per_hour = 6\non_s = 60\nevery_s = 600\nnice = true\n[serve]\naddress = \"127.0.0.1:7380\"\nhosts = [\"box.local\"]\n\
                token_file = \"t\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[events]\njsonl = \"e.jsonl\"\ncsv = \"e.csv\"\n\
                raven = \"e.txt\"\naudacity = \"l.txt\"\nsqlite = \"e.db\"\nmax_mib = 8\nsqlite_events = 5000\n\
+               [clips]\nfolder = \"c\"\nmax_mib = 100\nmax_s = 5\nmargin_s = 0.5\nclasses = [\"wren\"]\nrecipient = \"age1x\"\n\
                [mqtt]\nurl = \"mqtt://localhost:1883\"\ndevice = \"box-1\"\nprefix = \"garden/box\"\nusername = \"u\"\n\
                password_file = \"p\"\nca_file = \"ca.pem\"\nhome_assistant = false\n";
     let set = "\0serve.address=127.0.0.1:0\nlisten.recent_s = 30\nlisten.ask_per_hour=0.5\nmqtt.device=\"30\"\n\

@@ -1,7 +1,8 @@
 //! Live sound: a microphone's samples, as the device gives them, become blocks of mono samples that one reader takes.
 //!
 //! The way of a sample: the device calls back ([`microphone`]), the callback converts ([`convert`]) straight into a bounded
-//! ring ([`ring`]) and does nothing else; the reader takes blocks out, each with its place among all frames and its time, and
+//! ring ([`ring`]) and does nothing else (of ALSA's plugins, whose thread would ask again and again, it also rests until the next block:
+//! `block`); the reader takes blocks out, each with its place among all frames and its time, and
 //! may have its loudness watched ([`level`]). Which microphones there are is [`devices`]' matter. What is lost is counted and
 //! told, wherever it is lost. Limits: one stream a microphone, no playback, no echo cancelling.
 
