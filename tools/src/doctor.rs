@@ -197,9 +197,7 @@ fn adapter(config: &Config) -> Result<Finding> {
 }
 
 fn microphones(config: &Config) -> Result<Finding> {
-    let named = &config.listen.microphones;
-    let wanted: Vec<Option<&str>> = if named.is_empty() { vec![None] } else { named.iter().map(|m| Some(m.as_str())).collect() };
-    let found = wanted.into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
+    let found = config.listen.wanted().into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
     if let Some(refused) =
         found.iter().find(|input| input.formats.is_empty()).map(|i| format!("{}: {}", i.name, i.refused.as_deref().unwrap_or("no format")))
     {

@@ -121,6 +121,11 @@ pub struct MqttConfig {
 }
 
 impl ListenConfig {
+    /// The microphones to look for; none is the system's own.
+    pub fn wanted(&self) -> Vec<Option<&str>> {
+        if self.microphones.is_empty() { vec![None] } else { self.microphones.iter().map(|m| Some(m.as_str())).collect() }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let of = |key: &str| format!("listen.{key}");
         check(&of("rate_hz"), self.rate_hz.is_none_or(|r| (8000..=384_000).contains(&r)), "8000 to 384000", &self.rate_hz)?;

@@ -186,9 +186,13 @@ struct Wanted {
 }
 
 #[derive(Serialize)]
-struct Numbered<E> {
+struct Numbered {
     number: u64,
-    event: E,
+    event: Event,
+}
+
+fn numbered(all: Vec<(u64, Event)>) -> Vec<Numbered> {
+    all.into_iter().map(|(number, event)| Numbered { number, event }).collect()
 }
 
 async fn events(State(desk): Shared, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
@@ -209,15 +213,14 @@ async fn events(State(desk): Shared, wanted: Result<Query<Wanted>, QueryRejectio
             Some(history) => history(wanted.before, limit, wanted.kind.as_deref(), wanted.class.as_deref()),
             None => Ok(Vec::new()),
         });
-        return answer(page.await.map(|all| all.into_iter().map(|(number, event)| Numbered { number, event }).collect::<Vec<_>>()));
+        return answer(page.await.map(numbered));
     }
     let is_wanted = |number: u64, event: &Event| {
         wanted.before.is_none_or(|before| number < before)
             && wanted.kind.as_deref().is_none_or(|kind| kind == event.what.kind())
             && wanted.class.as_deref().is_none_or(|class| event.what.classes().contains(&class))
     };
-    let held = desk.watch.events(limit as usize, is_wanted);
-    answer(Ok(held.iter().map(|(number, event)| Numbered { number: *number, event: &**event }).collect::<Vec<_>>()))
+    answer(Ok(numbered(desk.watch.events(limit as usize, is_wanted))))
 }
 
 async fn label(State(desk): Shared, request: Request) -> Response {

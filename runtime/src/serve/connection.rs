@@ -1,8 +1,9 @@
-//! Connections: so many at once, each with time limits, through TLS where there is a certificate.
+//! Connections: so many at once, of one peer fewer, each with time limits, through TLS where there is a certificate.
 
-use std::net::TcpListener;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::CONNECTIONS;
+use super::{CONNECTIONS, CONNECTIONS_OF_PEER};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a request's headers, or a handshake, may take.
@@ -56,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, route
         Ok(listener) => listener,
         Err(e) => return log::error!("the page cannot be served: {e}"),
     };
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let (room, peers) = (Arc::new(Semaphore::new(CONNECTIONS)), Peers::default());
     loop {
         let turn = tokio::select! {
             // Who comes on top waits in the system's own queue.
@@ -65,7 +66,10 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, route
         };
         let taken = tokio::select! { taken = listener.accept() => taken, _ = &mut stopped => return };
         match (taken, turn) {
-            (Ok((stream, _)), Ok(turn)) => drop(tokio::spawn(connection(stream, tls.clone(), router.clone(), turn))),
+            (Ok((stream, address)), Ok(turn)) => match peers.enter(address.ip()) {
+                Some(entry) => drop(tokio::spawn(connection(stream, tls.clone(), router.clone(), (turn, entry)))),
+                None => log::debug!("{address} has {CONNECTIONS_OF_PEER} connections already"),
+            },
             (Err(e), _) => {
                 log::warn!("a connection could not be taken: {e}");
                 tokio::time::sleep(PAUSE).await;
@@ -76,7 +80,47 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, route
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, _turn: OwnedSemaphorePermit) {
+/// How many connections each peer has, so that one that never says its token cannot keep the others out.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// A connection of a peer, until it is dropped.
+struct Entry(Peers, IpAddr);
+
+impl Peers {
+    /// None when the peer has as many as it may. Whoever is on this device is not counted: a proxy speaks for many.
+    fn enter(&self, address: IpAddr) -> Option<Entry> {
+        let address = match address.to_canonical() {
+            // A network gives its machines as many addresses of these 64 bits as they like.
+            IpAddr::V6(v6) if !v6.is_loopback() => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+            other => other,
+        };
+        let mut peers = self.all();
+        let count = peers.entry(address).or_insert(0);
+        if *count == CONNECTIONS_OF_PEER && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Entry(self.clone(), address))
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut peers = self.0.all();
+        let left = peers.get(&self.1).map_or(0, |count| count.saturating_sub(1));
+        match left {
+            0 => peers.remove(&self.1),
+            left => peers.insert(self.1, left),
+        };
+    }
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, _turn: (OwnedSemaphorePermit, Entry)) {
     let socket = socket2::SockRef::from(&stream);
     if let Err(e) = socket.set_tcp_user_timeout(Some(UNREAD)).and_then(|()| stream.set_nodelay(true)) {
         log::debug!("a connection keeps its usual time limits: {e}");
@@ -96,5 +140,35 @@ async fn speak<S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static>(s
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD_LEN_BYTES);
     if let Err(e) = http.serve_connection(stream, TowerToHyperService::new(router)).await {
         log::debug!("a connection ended: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_cannot_have_all_connections() {
+        let peers = Peers::default();
+        let fill = |address: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            (0..CONNECTIONS).map_while(|_| peers.enter(address)).collect::<Vec<_>>()
+        };
+        let mut held = fill("192.0.2.7");
+        assert_eq!(held.len(), CONNECTIONS_OF_PEER);
+        assert!(fill("::ffff:192.0.2.7").is_empty(), "the same peer by IPv6");
+        assert_eq!(fill("192.0.2.8").len(), CONNECTIONS_OF_PEER);
+        held.pop();
+        assert_eq!(fill("192.0.2.7").len(), 1);
+        let network = fill("2001:db8::1");
+        assert_eq!(
+            (network.len(), fill("2001:db8::2").len(), fill("2001:db8:0:1::1").len()),
+            (CONNECTIONS_OF_PEER, 0, CONNECTIONS_OF_PEER)
+        );
+        for address in ["127.0.0.1", "::1"] {
+            assert_eq!(fill(address).len(), CONNECTIONS);
+        }
+        drop((held, network));
+        assert!(peers.all().is_empty(), "nothing is kept of who has gone");
     }
 }

@@ -1,14 +1,15 @@
 //! The page and the API of a daemon, over HTTP: what is heard, what was heard, and labels from whoever is asked. `openapi.json` here is
 //! the contract.
 //!
-//! Only loopback is served without a token and TLS. Everything is bounded: [`CONNECTIONS`] at once, [`BODY_LEN_BYTES`] a request,
-//! [`COMMANDS`] commands that wait for the daemon; who is too many or too slow is refused or left out, and no window waits for anyone: the
-//! server is a thread of its own that reads what the daemon tells.
+//! Only loopback is served without a token and TLS. Everything is bounded: [`CONNECTIONS`] at once, [`CONNECTIONS_OF_PEER`] of them from one
+//! other machine, [`BODY_LEN_BYTES`] a request, [`COMMANDS`] commands that wait for the daemon; who is too many or too slow is refused or
+//! left out, and no window waits for anyone: the server is a thread of its own that reads what the daemon tells.
 
 mod api;
 mod connection;
 mod guard;
 mod metrics;
+mod newest;
 mod page;
 mod stream;
 pub mod watch;
@@ -29,6 +30,8 @@ use watch::Watch;
 
 /// Connections at once.
 pub const CONNECTIONS: usize = 128;
+/// Connections of one other machine, or of one network of IPv6 (/64), at once.
+pub const CONNECTIONS_OF_PEER: usize = CONNECTIONS / 4;
 /// Longest body of a request.
 pub const BODY_LEN_BYTES: usize = 16 * 1024;
 /// Commands that wait for the daemon at once.

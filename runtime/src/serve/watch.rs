@@ -1,8 +1,9 @@
 //! What the daemon tells, held for whoever asks and handed on to whoever watches: a sink of the daemon on one side, the answers of the
 //! server on the other.
 //!
-//! Held are the newest [`EVENTS`] events and [`UPDATES`] heads. Who watches gets messages through a bounded channel: one that is slower
-//! loses the oldest and is told how many; nobody waits for it.
+//! Held are the newest [`EVENTS`] events, or fewer if they are more than [`EVENTS_BYTES`] as JSON, and the newest [`UPDATES`] heads, in memory
+//! that is taken once. Who watches gets messages through a bounded channel: one that is slower loses the oldest and is told how many; nobody
+//! waits for it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +13,17 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast;
 
+use super::newest::{Newest, resident};
 use crate::Result;
 use crate::event::{Event, Glance, Sink, What};
 use crate::live::facts::Facts;
 use crate::live::picture::{BANDS, COLUMN_MS};
 use crate::units::Moment;
 
-/// Events that are held.
+/// Events that are held at most.
 pub const EVENTS: usize = 1000;
+/// And so many bytes of them.
+pub const EVENTS_BYTES: usize = 512 << 10;
 /// Heads that are held.
 pub const UPDATES: usize = 1000;
 /// Messages that wait for one who watches.
@@ -50,6 +54,11 @@ pub struct Update {
     temperature_c: Option<f64>,
 }
 
+impl Update {
+    const NONE: Update =
+        Update { at: Moment::UNKNOWN, generation: 0, took_ms: 0.0, accuracy: None, forgetting: None, drift: None, temperature_c: None };
+}
+
 /// Watches a daemon. Clones watch the same one.
 #[derive(Clone)]
 pub struct Watch {
@@ -60,8 +69,7 @@ pub struct Watch {
 
 struct Held {
     next_number: u64,
-    /// With its number, and as JSON.
-    events: VecDeque<(u64, Arc<Event>, Arc<str>)>,
+    events: Newest,
     facts: Option<Facts>,
     updates: VecDeque<Update>,
     columns: Vec<Columns>,
@@ -82,9 +90,9 @@ impl Watch {
     pub fn new() -> Watch {
         let held = Held {
             next_number: 1,
-            events: VecDeque::with_capacity(EVENTS),
+            events: Newest::new(EVENTS, EVENTS_BYTES),
             facts: None,
-            updates: VecDeque::with_capacity(UPDATES),
+            updates: resident(Update::NONE, UPDATES),
             columns: Vec::new(),
             heard: None,
         };
@@ -99,9 +107,12 @@ impl Watch {
         let Some(after) = after else { return (Vec::new(), receiver) };
         // A number of a daemon before this one was of other events.
         let after = if after < held.next_number { after } else { 0 };
-        let missed = held.events.iter().filter(|(number, ..)| *number > after);
-        let missed = missed.map(|(number, _, data)| Message { name: "event", number: Some(*number), data: data.clone() }).collect();
-        (missed, receiver)
+        let missed: Vec<(u64, Vec<u8>)> = held.events.rev().take_while(|(number, _)| *number > after).collect();
+        drop(held);
+        // What is held is JSON, which is text.
+        let text = |json| String::from_utf8(json).unwrap_or_default().into();
+        let missed = missed.into_iter().rev().map(|(number, json)| Message { name: "event", number: Some(number), data: text(json) });
+        (missed.collect(), receiver)
     }
 
     /// The picture of the sound from now on.
@@ -115,10 +126,11 @@ impl Watch {
     }
 
     /// The newest events that are wanted, at most `limit`, the newest first.
-    pub fn events(&self, limit: usize, wanted: impl Fn(u64, &Event) -> bool) -> Vec<(u64, Arc<Event>)> {
-        let held = self.held();
-        let found = held.events.iter().rev().filter(|(number, e, _)| wanted(*number, e)).take(limit);
-        found.map(|(number, event, _)| (*number, event.clone())).collect()
+    pub fn events(&self, limit: usize, wanted: impl Fn(u64, &Event) -> bool) -> Vec<(u64, Event)> {
+        // Read after the lock is given back: the daemon waits for it.
+        let held: Vec<(u64, Vec<u8>)> = self.held().events.rev().collect();
+        let all = held.into_iter().filter_map(|(number, json)| Some((number, serde_json::from_slice(&json).ok()?)));
+        all.filter(|(number, event)| wanted(*number, event)).take(limit).collect()
     }
 
     /// How the adapter stands; none before the daemon has said so.
@@ -164,10 +176,7 @@ impl Sink for Watch {
         let mut held = self.held();
         let number = held.next_number;
         held.next_number += 1;
-        if held.events.len() == EVENTS {
-            held.events.pop_front();
-        }
-        held.events.push_back((number, Arc::new(event.clone()), data.clone()));
+        held.events.push(number, &data);
         if let What::Serving { took_ms, .. } = event.what {
             let report = held.facts.as_ref().map(|f| &f.report);
             let of = |of: fn(&crate::monitor::Report) -> Option<f64>| report.and_then(of);

@@ -187,15 +187,13 @@ fn identity(folder: &Path) -> Result<(u64, u64)> {
 
 /// Names of the microphones, and the devices that they are.
 fn microphones(config: &Config, must_hear: bool) -> Result<Vec<(String, Option<String>)>> {
-    let named = &config.listen.microphones;
-    let wanted: Vec<Option<&str>> = if named.is_empty() { vec![None] } else { named.iter().map(|m| Some(m.as_str())).collect() };
     let of = |wanted: Option<&str>| match devices::find(wanted) {
         Ok(input) => Ok((input.name, Some(input.id))),
         Err(e) if must_hear => Err(e),
         // Later it may come.
         Err(_) => Ok((wanted.unwrap_or("microphone").to_owned(), wanted.map(str::to_owned))),
     };
-    let mut found: Vec<(String, Option<String>)> = wanted.into_iter().map(of).collect::<Result<_>>()?;
+    let mut found: Vec<(String, Option<String>)> = config.listen.wanted().into_iter().map(of).collect::<Result<_>>()?;
     tell_apart(&mut found);
     Ok(found)
 }

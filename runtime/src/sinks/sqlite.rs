@@ -48,6 +48,10 @@ const CREATE: &str = "
 const INSERT: &str = "
     INSERT INTO events(at_ms, kind, class, source, begin_ms, end_ms, probability, unknown, generation, json)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+/// The kind is the second parameter, the class the third. Of a label of several classes the column has the first alone.
+const OF_KIND: &str = " AND kind = ?2";
+const OF_CLASS: &str = " AND (class = ?3 OR kind = 'learned' AND json_valid(events.json)
+    AND ?3 IN (SELECT value FROM json_each(events.json, '$.classes')))";
 
 /// Writes events to a database. It may wait for the disk: put it [`super::Behind`] a queue.
 #[derive(Debug)]
@@ -161,14 +165,13 @@ impl History {
             let mut sql = "SELECT number, json FROM events WHERE number < ?1".to_owned();
             let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
             let mut values: Vec<Value> = vec![before.into()];
-            for (column, value) in [("kind", kind), ("class", class)] {
-                if let Some(value) = value {
-                    values.push(value.to_owned().into());
-                    sql += &format!(" AND {column} = ?{}", values.len());
-                }
+            for (condition, value) in [(OF_KIND, kind), (OF_CLASS, class)] {
+                values.push(value.map(str::to_owned).into());
+                sql += value.map_or("", |_| condition);
             }
             let mut statement = connection.prepare(&(sql + " ORDER BY number DESC"))?;
-            let mut rows = statement.query(params_from_iter(values))?;
+            let used = statement.parameter_count();
+            let mut rows = statement.query(params_from_iter(values.into_iter().take(used)))?;
             while let Some(row) = rows.next()? {
                 let (number, json): (i64, String) = (row.get(0)?, row.get(1)?);
                 match serde_json::from_str(&json) {
@@ -277,7 +280,7 @@ impl Row<'_> {
             What::Asked { source, span, unknown, .. } => {
                 Row { source: Some(source), span_ms: (span.0.wall_ms, span.1.wall_ms), unknown: *unknown, ..Row::default() }
             }
-            // One class can be asked for; of several the JSON tells.
+            // The first of several; the JSON has them all.
             What::Learned { source, classes, .. } => {
                 Row { source: Some(source), class: classes.first().map(String::as_str), ..Row::default() }
             }

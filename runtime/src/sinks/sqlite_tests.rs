@@ -46,6 +46,24 @@ fn pages_are_newest_first_and_go_on_before_a_number() {
 }
 
 #[test]
+fn a_label_of_several_classes_is_found_by_each() {
+    let (_folder, path) = folder();
+    let mut database = Database::open(&path, 1000).unwrap();
+    let learned = |classes: &[&str]| {
+        let classes = classes.iter().map(|c| (*c).to_owned()).collect();
+        Event::new(Moment::UNKNOWN, 3, What::Learned { source: "mic".into(), classes, rows: 1, by: "test".into(), durable: true })
+    };
+    let serving =
+        Event::new(Moment::UNKNOWN, 3, What::Serving { classes: vec!["jay".into()], took_ms: 1.0, untried: false, refused: None });
+    let all = [learned(&["wren", "jay"]), heard(2, "mic", "jay"), learned(&[]), learned(&["robin"]), serving, learned(&["wren"])];
+    all.iter().for_each(|e| database.take(e).unwrap());
+    let history = History::new(&path);
+    let of = |kind, class| numbers(&history.page(None, 100, kind, Some(class)).unwrap());
+    assert_eq!((of(None, "jay"), of(None, "wren")), (vec![2, 1], vec![6, 1]));
+    assert_eq!((of(Some("learned"), "jay"), of(Some("heard"), "wren")), (vec![1], vec![]));
+}
+
+#[test]
 fn columns_hold_what_one_may_ask_for() {
     let (_folder, path) = folder();
     let mut database = Database::open(&path, 1000).unwrap();
