@@ -11,7 +11,7 @@ use std::time::Duration;
 use cap::Cap;
 use serde_json::json;
 use wheatear::{Error, ErrorKind, Result};
-use wheatear_tests::soak::live::{self, Plan, TICKS};
+use wheatear_tests::soak::live::{self, PLANNED, Plan};
 use wheatear_tests::soak::{alone, clips::Clips, hour, report::Report, speech, tape::Tape};
 
 /// Counts what is asked for.
@@ -75,11 +75,11 @@ fn backbone(folder: &Path, windows: u32) -> Result<()> {
 
 fn live(plan: &Plan) -> Result<()> {
     let seen = live::run(plan, |n, sample| {
-        if n % (TICKS / 30) == 0 {
+        if n % (PLANNED / 30) == 0 {
             let (usage, counts) = (&sample.usage, &sample.counts);
             println!(
                 "  {:4.1} min: {} KiB resident, {:.2} s of processor, {} windows, lost {}",
-                plan.time.as_secs_f64() / 60.0 * f64::from(n) / f64::from(TICKS),
+                plan.time.as_secs_f64() / 60.0 * f64::from(n) / f64::from(PLANNED),
                 usage.rss_kib,
                 usage.cpu_s,
                 counts["windows"],

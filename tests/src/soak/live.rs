@@ -1,5 +1,5 @@
 //! Real time, through a sound server: a process `wheateard` with page, database and file of events hears clip after clip, takes labels and
-//! gives them back, and in the middle is watched by many at once. Meanwhile it is asked what it has counted, and the system what it takes.
+//! gives them back, and then is watched by many at once. Meanwhile it is asked what it has counted, and the system what it takes.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -21,12 +21,14 @@ use crate::http;
 use crate::sound_server::SoundServer;
 use crate::usage::Usage;
 
-/// The time is looked at so often, and once at its begin.
-pub const TICKS: u32 = 180;
+/// A plan's time is so many ticks: at each, and at its begin, what the daemon takes is looked at.
+pub const PLANNED: u32 = 180;
 /// When start-up is over.
 pub const STARTED: u32 = 12;
-/// While many watch.
-pub const CROWDED: Range<u32> = 90..120;
+/// While many watch, after that time: what they leave behind is told apart from what time does.
+pub const CROWDED: Range<u32> = PLANNED..PLANNED + 24;
+/// All of them.
+pub const TICKS: u32 = CROWDED.end + 12;
 /// Classes that are taught.
 const CLASSES: usize = 8;
 /// Ticks between two labels after start-up; of so many labels the last is taken back.
@@ -46,7 +48,7 @@ pub struct Plan {
     pub sounds: Vec<PathBuf>,
     /// Where everything is written: an empty folder with a short path.
     pub folder: PathBuf,
-    /// How long it hears.
+    /// How long it hears before many watch.
     pub time: Duration,
     /// Who watch at once.
     pub crowd: usize,
@@ -113,7 +115,7 @@ pub fn run(plan: &Plan, mut each: impl FnMut(u32, &Sample)) -> Result<Seen> {
     let address = daemon.address();
     let rate_hz = daemon.status()?["backbone"]["rate_hz"].as_f64().unwrap_or(0.0);
     let (notebook, stop) = (Notebook::default(), AtomicBool::new(false));
-    let time = Time { begun: Instant::now(), tick: plan.time / TICKS };
+    let time = Time { begun: Instant::now(), tick: plan.time / PLANNED };
     let (samples, noted, spoken, crowd) = thread::scope(|scope| {
         let noting = scope.spawn(|| notebook.watch(address, &stop));
         let playing = scope.spawn(|| play(plan, &server, address, time, &stop));

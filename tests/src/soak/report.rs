@@ -6,10 +6,12 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::live::{CROWDED, STARTED, Sample, Seen, TICKS};
+use super::live::{CROWDED, PLANNED, STARTED, Sample, Seen, TICKS};
 
 /// Most that resident memory may grow after start-up, in KiB.
 const GROWTH_KIB: i64 = 1024;
+/// And by those who watch, once they have gone.
+const CROWD_KIB: i64 = 2 * GROWTH_KIB;
 /// Most resident memory beside the backbone, in KiB.
 const BESIDE_KIB: u64 = 60 * 1024;
 /// Most processor time beside the backbone, in hundredths of one core.
@@ -45,11 +47,12 @@ pub struct Report {
     pub lost: u64,
     /// Seconds that passed without being heard, after start-up.
     pub unheard_s: f64,
-    /// Resident memory after start-up and at the end, in KiB.
-    pub rss_kib: [u64; 2],
+    /// Resident memory after start-up, before many watch, and when they have gone, in KiB.
+    pub rss_kib: [u64; 3],
     /// Of that, memory of no file.
-    pub anonymous_kib: [u64; 2],
-    /// The least resident memory of the first third after start-up, and of the last: without what a head in the making holds for a while.
+    pub anonymous_kib: [u64; 3],
+    /// Before many watch, the least resident memory of the first third after start-up, and of the last: without what a head in the making
+    /// holds for a while.
     pub least_kib: [u64; 2],
     /// The most that it ever was.
     pub peak_kib: u64,
@@ -64,7 +67,7 @@ pub struct Report {
 impl Report {
     /// Of what was seen.
     pub fn new(seen: &Seen) -> Report {
-        let (first, begin, end) = (&seen.samples[0], &seen.samples[STARTED as usize], &seen.samples[TICKS as usize]);
+        let [first, begin, planned, end] = [0, STARTED, PLANNED, TICKS].map(|n| &seen.samples[n as usize]);
         let heard = count(end, "frames") - count(begin, "frames") + count(end, "frames_lost") - count(begin, "frames_lost");
         let phases = [("before", STARTED..CROWDED.start), ("crowd", CROWDED), ("after", CROWDED.end..TICKS), ("all", STARTED..TICKS)];
         Report {
@@ -72,9 +75,9 @@ impl Report {
             windows: ["windows", "windows_dropped", "windows_skipped"].map(|key| count(end, key) as u64),
             lost: count(end, "frames_lost") as u64,
             unheard_s: seconds(begin, end) - heard as f64 / seen.rate_hz,
-            rss_kib: [begin, end].map(|s| s.usage.rss_kib),
-            anonymous_kib: [begin, end].map(|s| s.usage.anonymous_kib),
-            least_kib: least(seen.samples[STARTED as usize..].iter().map(|s| s.usage.rss_kib)),
+            rss_kib: [begin, planned, end].map(|s| s.usage.rss_kib),
+            anonymous_kib: [begin, planned, end].map(|s| s.usage.anonymous_kib),
+            least_kib: least(seen.samples[STARTED as usize..=PLANNED as usize].iter().map(|s| s.usage.rss_kib)),
             peak_kib: end.usage.peak_kib,
             largest_kib: seen.samples[STARTED as usize..].iter().map(|s| s.usage.rss_kib).max().unwrap_or(0),
             backbone_kib: [seen.alone.peak_kib, seen.alone.rss_kib],
@@ -92,7 +95,9 @@ impl Report {
         };
         must(self.windows[1] + self.windows[2] == 0, format!("windows dropped {}, passed over {}", self.windows[1], self.windows[2]));
         must(self.unheard_s.abs() < UNCOUNTED_S, format!("{:.2} s of sound are neither heard nor counted as lost", self.unheard_s));
-        must(self.growth_kib() < GROWTH_KIB, format!("resident memory grew by {} KiB, at most {GROWTH_KIB}", self.growth_kib()));
+        let [growth, crowd] = self.growth_kib();
+        must(growth < GROWTH_KIB, format!("resident memory grew by {growth} KiB, less than {GROWTH_KIB}"));
+        must(crowd < CROWD_KIB, format!("those who watched left {crowd} KiB behind, less than {CROWD_KIB}"));
         // Loading takes the most, of both; what holds all the while is the rest.
         let largest = self.largest_kib.saturating_sub(self.backbone_kib[1]);
         let beside = largest.max(self.peak_kib.saturating_sub(self.backbone_kib[0]));
@@ -107,8 +112,10 @@ impl Report {
         missed
     }
 
-    fn growth_kib(&self) -> i64 {
-        self.rss_kib[1] as i64 - self.rss_kib[0] as i64
+    /// Before many watch, and by them.
+    fn growth_kib(&self) -> [i64; 2] {
+        let [begin, planned, end] = self.rss_kib.map(|kib| kib as i64);
+        [planned - begin, end - planned]
     }
 }
 
@@ -116,9 +123,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [windows, dropped, skipped] = self.windows;
         writeln!(f, "  windows {windows}, dropped {dropped}, passed over {skipped}; sound neither heard nor lost {:.3} s", self.unheard_s)?;
-        let [begin, end] = self.rss_kib;
-        let [before, after] = self.anonymous_kib;
-        writeln!(f, "  resident memory {begin} KiB after start-up (of no file {before}), {end} KiB at the end ({after})")?;
+        let ([begin, planned, end], of_no_file) = (self.rss_kib, self.anonymous_kib);
+        write!(f, "  resident memory {begin} KiB after start-up, {planned} KiB before many watch, {end} KiB when they have gone")?;
+        writeln!(f, "; of it of no file {of_no_file:?}")?;
         writeln!(f, "  least of its first third {} KiB, of its last {} KiB", self.least_kib[0], self.least_kib[1])?;
         let beside = self.largest_kib.saturating_sub(self.backbone_kib[1]);
         writeln!(
@@ -141,7 +148,7 @@ impl fmt::Display for Report {
             "soak: {:.0} min, lost samples {}, RSS growth {} kB, peak RSS {:.1} MB (of it the backbone {:.1} MB), CPU beside the backbone {beside:.2} %",
             self.time_s / 60.0,
             self.lost,
-            self.growth_kib() * 1024 / 1000,
+            self.growth_kib()[0] * 1024 / 1000,
             mb(self.peak_kib),
             mb(self.backbone_kib[0]),
         )
@@ -198,12 +205,12 @@ mod tests {
     use serde_json::json;
 
     /// A second a tick: `beside` hundredths of a core beside the backbone's 5.
-    fn seen(beside: f64, growth_kib: u64, unheard_s: f64) -> Seen {
+    fn seen(beside: f64, [growth_kib, left_kib]: [u64; 2], unheard_s: f64) -> Seen {
         let sample = |n: u32| {
-            let (s, is_end) = (f64::from(n), n == TICKS);
+            let (s, is_end, is_late) = (f64::from(n), n == TICKS, n >= PLANNED);
             let cpu_s = s * (5.0 + beside) / 100.0;
             let threads = [("inference".to_owned(), s * 0.06), ("telling".to_owned(), cpu_s - s * 0.06)].into();
-            let rss_kib = 70_000 + if is_end { growth_kib } else { 0 };
+            let rss_kib = 70_000 + if is_late { growth_kib } else { 0 } + if is_end { left_kib } else { 0 };
             let frames = 48_000.0 * (s - if is_end { unheard_s } else { 0.0 });
             Sample {
                 at_ns: u64::from(n) * 1_000_000_000,
@@ -219,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_told_by_phase_and_the_backbones_share_is_taken_off() {
-        let report = Report::new(&seen(2.0, 100, 0.0));
+        let report = Report::new(&seen(2.0, [100, 200], 0.0));
         let [.., all] = &report.phases[..] else { panic!("{report:?}") };
         let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
         assert!(near(all.beside_percent, 2.0) && near(all.backbone_percent, 5.0), "{all:?}");
@@ -228,7 +235,7 @@ mod tests {
         assert_eq!(report.missed(), Vec::<String>::new());
         assert_eq!(least([9, 5, 7, 3, 2, 8, 6].into_iter()), [5, 2]);
         let text = report.to_string();
-        let last = "soak: 3 min, lost samples 0, RSS growth 102 kB, peak RSS 112.6 MB (of it the backbone 102.4 MB), CPU beside the \
+        let last = "soak: 4 min, lost samples 0, RSS growth 102 kB, peak RSS 112.6 MB (of it the backbone 102.4 MB), CPU beside the \
                     backbone 2.00 %";
         assert_eq!(text.lines().last(), Some(last));
     }
@@ -236,10 +243,11 @@ mod tests {
     #[test]
     fn what_does_not_hold_is_said() {
         for (seen, said) in [
-            (seen(3.5, 0, 0.0), "3.50 % of a core"),
-            (seen(1.0, 1024, 0.0), "grew by 1024 KiB"),
-            (seen(1.0, 0, 0.5), "0.50 s of sound are neither"),
-            (seen(1.0, 50_000, 0.0), "70000 KiB of memory beside"),
+            (seen(3.5, [0, 0], 0.0), "3.50 % of a core"),
+            (seen(1.0, [1024, 0], 0.0), "grew by 1024 KiB"),
+            (seen(1.0, [0, 2048], 0.0), "left 2048 KiB behind"),
+            (seen(1.0, [0, 0], 0.5), "0.50 s of sound are neither"),
+            (seen(1.0, [50_000, 0], 0.0), "70000 KiB of memory beside"),
         ] {
             let missed = Report::new(&seen).missed().join("; ");
             assert!(missed.contains(said), "{said}: {missed}");

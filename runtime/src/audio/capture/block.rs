@@ -8,7 +8,7 @@ use super::devices::Opening;
 
 /// How much sound comes at once, where the device can. Unasked, ALSA gives as little as it can: a thousand callbacks a second, and from
 /// PulseAudio, which sends more than that at once, a thread that never rests. An event waits for the end of its block, half of one on average.
-const BLOCK_MS: u32 = 20;
+const BLOCK_MS: u32 = 10;
 
 /// The block to ask for: [`BLOCK_MS`] as far as the device has it; its own where it does not say.
 pub(super) fn block(ranges: &[SupportedStreamConfigRange], opening: Opening) -> BufferSize {
