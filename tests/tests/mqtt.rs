@@ -95,6 +95,29 @@ fn events_arrive_as_json_and_their_state_stays_with_the_broker() {
 }
 
 #[test]
+fn what_began_last_stands_though_something_else_ends_later() {
+    let (_folder, broker) = broker();
+    let mut listener = broker.listen().unwrap();
+    let (mut device, _asked) = device(&settings(broker.port()));
+    let began = |id, class: &str| {
+        let what = What::Began { id, source: "mic".into(), begin: Moment::UNKNOWN, class: class.into(), probability: 0.5, unknown: None };
+        Event::new(Moment::UNKNOWN, 7, what)
+    };
+    let mut states = Vec::new();
+    for (event, is_state) in [(began(1, "wren"), true), (began(2, "jay"), true), (heard(1, "wren"), false), (heard(2, "jay"), true)] {
+        device.take(&event).unwrap();
+        let topic = if is_state { "wheatear/box/heard".to_owned() } else { format!("wheatear/box/event/{}", event.what.kind()) };
+        let told = listener.under(&topic).unwrap();
+        states.extend(is_state.then(|| json(&told)["id"].as_u64()));
+    }
+    // Everything that waited is received before the status.
+    drop(device);
+    assert_eq!((listener.under("wheatear/box/status").unwrap().text, states), ("online".into(), vec![Some(1), Some(2), Some(2)]));
+    assert_eq!(listener.under("wheatear/box/status").unwrap().text, "offline");
+    assert!(listener.rest().iter().all(|m| m.topic != "wheatear/box/heard"), "the jay was still heard when the wren ended");
+}
+
+#[test]
 fn the_device_is_announced_to_home_assistant_with_topics_that_are_published() {
     let (_folder, broker) = broker();
     let (mut device, _asked) = device(&Settings { prefix: Some("birds/garden".into()), ..settings(broker.port()) });

@@ -50,9 +50,23 @@ pub struct Learning {
     budget: Budget,
     graph: u64,
     since_checkpoint: u32,
-    provisional: Option<Provisional>,
+    bridge: Bridge,
     x: Vec<f32>,
     scores: Vec<f32>,
+}
+
+/// What bridges the time to a head, or the memory that it will take: a box that becomes slow does not become larger, too.
+enum Bridge {
+    Room(#[expect(dead_code, reason = "held, and never read")] Vec<u8>),
+    Ready(Box<Provisional>),
+}
+
+impl Bridge {
+    /// For latents \[D\] of D = `dim`.
+    fn room(dim: usize) -> Bridge {
+        // Not zeros, which the system would give only as they are written.
+        Bridge::Room(vec![1; Provisional::len_bytes(dim)])
+    }
 }
 
 impl Learning {
@@ -63,8 +77,8 @@ impl Learning {
     pub fn new(adapter: Adapter, graph: u64, budget: Budget) -> Result<Learning> {
         let monitor = learner::monitor(&adapter)?.map_or_else(|| Monitor::new(adapter.dim()), Ok)?;
         let standing = if learner::can_serve(&adapter)? { Some(learner::stand(&adapter, &budget)?) } else { None };
-        let x = vec![0.0; adapter.dim()];
-        Ok(Learning { adapter, monitor, standing, budget, graph, since_checkpoint: 0, provisional: None, x, scores: Vec::new() })
+        let (bridge, x) = (Bridge::room(adapter.dim()), vec![0.0; adapter.dim()]);
+        Ok(Learning { adapter, monitor, standing, budget, graph, since_checkpoint: 0, bridge, x, scores: Vec::new() })
     }
 
     /// The adapter.
@@ -125,7 +139,10 @@ impl Learning {
     /// # Errors
     /// As [`Provisional::follow`].
     pub fn provisional(&mut self, lesson: &Lesson) -> Result<Option<Served>> {
-        self.provisional.as_mut().map_or(Ok(None), |p| p.follow(&self.adapter, lesson))
+        match &mut self.bridge {
+            Bridge::Room(_) => Ok(None),
+            Bridge::Ready(provisional) => provisional.follow(&self.adapter, lesson),
+        }
     }
 
     /// Makes ready for the next [`Learning::provisional`].
@@ -133,11 +150,17 @@ impl Learning {
     /// # Errors
     /// As [`Provisional::new`].
     pub fn prepare(&mut self) -> Result<()> {
-        self.provisional = None;
-        if let Some(standing) = &self.standing {
-            self.provisional = Provisional::new(&self.adapter, standing)?;
-        }
-        Ok(())
+        // Given back first: the new one goes where it was.
+        self.bridge = Bridge::Room(Vec::new());
+        let ready = self.standing.as_ref().map_or(Ok(None), |standing| Provisional::new(&self.adapter, standing));
+        let room = || Bridge::room(self.adapter.dim());
+        let (bridge, done) = match ready {
+            Ok(Some(provisional)) => (Bridge::Ready(Box::new(provisional)), Ok(())),
+            Ok(None) => (room(), Ok(())),
+            Err(e) => (room(), Err(e)),
+        };
+        self.bridge = bridge;
+        done
     }
 
     /// What learning may cost.
@@ -151,7 +174,7 @@ impl Learning {
     /// As [`Adapter::undo`].
     pub fn undo(&mut self, labels: usize) -> Result<(u64, Acknowledgement)> {
         let undone = self.adapter.undo(labels, Durability::Now)?;
-        self.provisional = None;
+        self.bridge = Bridge::room(self.adapter.dim());
         self.since_checkpoint += 1;
         Ok(undone)
     }

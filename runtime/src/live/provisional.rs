@@ -24,6 +24,11 @@ pub struct Provisional {
 }
 
 impl Provisional {
+    /// What one takes, nearly all of it its factor, with latents \[D\] of D = `dim`.
+    pub(super) fn len_bytes(dim: usize) -> usize {
+        dim * dim * size_of::<f64>()
+    }
+
     /// From what `adapter` knows, whose head is `standing`; none where that is not the newest, or holds no slda that evidence chose.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PREFIX/event/KIND    each event as JSON, as it comes
-//! PREFIX/heard         retained: {"class", "probability", "begin", "source", "id"} of what was heard last, from its beginning on
+//! PREFIX/heard         retained: {"class", "probability", "begin", "source", "id"} of what began last
 //! PREFIX/knows         retained: {"generation", "classes"}: how many classes the head that serves knows
 //! PREFIX/status        retained: "online", or "offline" (also the last will: said by the broker when the device has gone)
 //! PREFIX/label         taken: {"target": {"last_ms": 3000}, "labels": "wren;robin", "by": "anna"}, see [`crate::live::request`]
@@ -39,7 +39,7 @@ use std::time::Duration;
 use self::connection::Shared;
 use self::outbox::{Kind, Message, Outbox};
 use self::topics::Topics;
-use crate::event::{Event, Sink};
+use crate::event::{Event, Sink, What};
 use crate::live::request::{Answered, Request};
 use crate::{Error, ErrorKind, Result};
 
@@ -64,6 +64,8 @@ pub struct Mqtt {
     broker: String,
     outbox: Arc<Outbox>,
     counts: Arc<Counts>,
+    /// The event that began last.
+    newest: Option<u64>,
     /// Breaks when the thread has ended.
     ended: Receiver<()>,
 }
@@ -122,7 +124,7 @@ impl Mqtt {
             runtime.shutdown_background();
             drop::<SyncSender<()>>(ending);
         })?;
-        Ok(Mqtt { topics, broker, outbox, counts, ended })
+        Ok(Mqtt { topics, broker, outbox, counts, newest: None, ended })
     }
 
     /// What became of the events; stays readable when the sink has been given away.
@@ -141,7 +143,16 @@ impl Sink for Mqtt {
                 .expected(format!("at most {EVENT_MAX_BYTES} bytes"))
                 .found(format!("{} bytes", payload.len())));
         }
-        if let Some((state, text)) = topics::state_of(event) {
+        // What ends after another began is not what was heard last.
+        let is_past = match event.what {
+            What::Began { id, .. } => {
+                self.newest = Some(id);
+                false
+            }
+            What::Heard { id: Some(id), .. } => self.newest.is_some_and(|newest| newest != id),
+            _ => false,
+        };
+        if let Some((state, text)) = topics::state_of(event).filter(|_| !is_past) {
             let (topic, payload) = (self.topics.state(state).to_owned(), text.to_string().into_bytes());
             self.outbox.state(state, Message { kind: Kind::State(state), topic, payload, properties: None });
         }
