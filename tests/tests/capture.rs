@@ -199,6 +199,23 @@ fn devices_lists_the_microphone_and_a_wrong_name_is_answered_with_the_list() {
 }
 
 #[test]
+fn doctor_finds_the_microphone_well_and_misses_one_that_is_not_there() {
+    let room = Room::new();
+    let doctor = |wanted: &str| {
+        let config = room.folder.path().join("doctor.toml");
+        std::fs::write(&config, format!("[listen]\nmicrophones = [{wanted:?}]\n")).unwrap();
+        let ran = Ran::of(wheatear().args(["doctor", "--json", "--config"]).arg(&config).envs(room.server.environment()));
+        let all: Value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{ran:?}: {e}"));
+        let found = all.as_array().unwrap().iter().find(|f| f["what"] == "microphones").unwrap_or_else(|| panic!("{all:#}")).clone();
+        (found["state"].as_str().unwrap().to_owned(), found["text"].as_str().unwrap().to_owned())
+    };
+    let (state, text) = doctor("default");
+    assert_eq!(state, "well", "{text}");
+    let (state, text) = doctor("no such wren");
+    assert!(state == "error" && text.contains("no such wren"), "{state}: {text}");
+}
+
+#[test]
 fn without_a_sound_server_it_is_said_at_once_what_to_do() {
     let mut room = Room::new();
     room.server.kill();

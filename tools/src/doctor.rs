@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => Ok(()),
         Some(kind) => {
             let wrong = all.iter().filter(|f| f.state == State::Error).count() as u64;
-            Err(Error::new(kind, format!("{} that a device needs", counted(wrong, "thing"))).found("not well").cure("see above").into())
+            Err(Error::new(kind, "not all that a device needs is well").found(counted(wrong, "error")).cure("see above").into())
         }
     }
 }
@@ -138,7 +138,8 @@ fn configured(args: &Args) -> Result<Config> {
 fn usable(config: &Config) -> Result<Finding> {
     let adapter = config.adapter.folder.as_deref();
     if adapter.is_some() && BackboneChoice::new(config, adapter).is_ok() {
-        service::check(config)?
+        service::check(config)?;
+        service::check_places(config)?
     } else {
         config.validate()?
     }
@@ -197,7 +198,7 @@ fn adapter(config: &Config) -> Result<Finding> {
 }
 
 fn microphones(config: &Config) -> Result<Finding> {
-    let found = config.listen.wanted().into_iter().map(devices::find).collect::<Result<Vec<_>>>()?;
+    let found = config.listen.wanted().into_iter().map(devices::find_and_ask).collect::<Result<Vec<_>>>()?;
     if let Some(refused) =
         found.iter().find(|input| input.formats.is_empty()).map(|i| format!("{}: {}", i.name, i.refused.as_deref().unwrap_or("no format")))
     {
@@ -241,7 +242,13 @@ fn disk(config: &Config) -> Finding {
 }
 
 fn time() -> Finding {
-    match clock::now().wall_ms.filter(|ms| *ms >= CLOCK_MIN_MS) {
+    let now = clock::now();
+    let is_followed = now.uncertainty_ms != u32::MAX;
+    match now.wall_ms.filter(|ms| *ms >= CLOCK_MIN_MS) {
+        Some(_) if !is_followed => Finding::warning(
+            "clock",
+            "nothing sets it: how wrong the times of events are is not known; start a time service (chrony, systemd-timesyncd, gpsd)",
+        ),
         Some(ms) => match jiff::Timestamp::from_millisecond(ms) {
             Ok(now) => Finding::well("clock", format!("{now:.0}")),
             Err(e) => Finding::warning("clock", e.to_string()),

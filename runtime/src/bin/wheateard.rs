@@ -71,6 +71,7 @@ fn run(cli: &Cli) -> Result<()> {
     let config = load(cli)?;
     if cli.check {
         wheatear::service::check(&config)?;
+        wheatear::service::check_places(&config)?;
         println!("the configuration can be used");
         return Ok(());
     }

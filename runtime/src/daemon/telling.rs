@@ -243,7 +243,9 @@ impl Telling {
         let mut told = std::mem::take(&mut self.told);
         self.sources[n].smoother.push(answered, &mut told);
         told.drain(..).for_each(|t| self.tell_stretch(n, t, Some(end_ns)));
-        self.show(&Glance::Window { source, window: number, end: self.wall.at(end_ns), is_silent, guesses: &guesses, unknown });
+        // Where classes are told each by itself, what decides is shown.
+        let guesses = if names.is_some_and(|h| h.present.is_some()) { &classes } else { &guesses };
+        self.show(&Glance::Window { source, window: number, end: self.wall.at(end_ns), is_silent, guesses, unknown });
         (self.told, self.heads) = (told, heads);
     }
 
@@ -467,7 +469,7 @@ impl Telling {
                 self.recent.within(self.microphone(source)?, since, at.monotonic_ns).collect()
             }
             Target::Event(id) => {
-                let event = self.events.iter().find(|e| e.id == id).ok_or_else(|| nothing("no event of this id is held", id))?;
+                let event = self.events.iter().find(|e| e.id == id).ok_or_else(|| not_held("no event of this id is held", target))?;
                 // One that is still heard has grown since it was told.
                 let own = (id - 1) / self.sources.len() as u64 + 1;
                 let (first, last) = self.sources[event.source as usize].smoother.windows(own).unwrap_or(event.windows);
@@ -480,8 +482,10 @@ impl Telling {
         let free: Vec<&&(&Place, &[i8])> = sounding.iter().filter(|(p, _)| !p.is_learned).collect();
         let Some((first, _)) = free.first() else {
             return Err(match (found.is_empty(), sounding.is_empty()) {
-                (true, _) => nothing("no window is held of what the label is about", format!("{target:?}")),
-                (_, true) => nothing("what the label is about is silent", format!("{target:?}")),
+                (true, _) => not_held("no window is held of what the label is about", target),
+                (_, true) => Error::new(ErrorKind::Input, "what the label is about is silent")
+                    .found(target)
+                    .cure("say it of sound that is loud enough, or turn the gain up"),
                 _ => Error::new(ErrorKind::Input, "what the label is about was labelled already")
                     .found(format!("{} windows", sounding.len()))
                     .cure("take that label back first (undo), or correct its rows with wheatear relabel"),
@@ -555,8 +559,8 @@ impl Telling {
     }
 }
 
-fn nothing(what: &str, found: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Input, what).found(found).cure("label it sooner, or hold windows for longer (--recent-s)")
+fn not_held(what: &str, target: Target) -> Error {
+    Error::new(ErrorKind::Input, what).found(target).cure("label it sooner, or hold windows for longer (listen.recent_s)")
 }
 
 /// The classes with their names.

@@ -10,6 +10,8 @@
 //!
 //! Labels are text as [`label_text`] reads it. `by` may be left out, and `labels` of an undo, which is 1 then.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::learn::{LabelSet, label_text};
@@ -47,6 +49,20 @@ pub enum Target {
         /// End in ns.
         end_ns: u64,
     },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |ns: u64| ns as f64 * 1e-9;
+        match self {
+            Target::Last { ms, .. } => write!(f, "the last {:.1} s", f64::from(*ms) * 1e-3),
+            Target::Event(id) => write!(f, "event {id}"),
+            Target::Window(number) => write!(f, "window {number}"),
+            Target::Span { begin_ns, end_ns, .. } => {
+                write!(f, "a span of {:.1} s, {:.1} s after the device was started", s(end_ns.saturating_sub(*begin_ns)), s(*begin_ns))
+            }
+        }
+    }
 }
 
 /// What a person is answered.

@@ -42,7 +42,11 @@ impl Rule {
     /// # Errors
     /// `Config` with the key, what is allowed and what was found.
     pub fn validate(&self) -> Result<()> {
-        let shares = [("begin", self.begin, 1.0), ("end", self.end, self.begin), ("max_unknown", self.max_unknown, 1.0)];
+        let shares = [
+            ("begin (classify.min_probability)", self.begin, 1.0),
+            ("end (listen.end_probability, below classify.min_probability)", self.end, self.begin),
+            ("max_unknown (classify.max_unknown)", self.max_unknown, 1.0),
+        ];
         if let Some((key, found, most)) = shares.into_iter().find(|(_, p, most)| !(0.0..=*most).contains(p)) {
             let error = Error::new(ErrorKind::Config, "this is no rule for events").at(key).expected(format!("0 to {most}"));
             return Err(error.found(found).cure("correct it"));

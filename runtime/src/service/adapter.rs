@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind, Result, clock};
 /// `Config` when it names none.
 pub fn adapter_folder(config: &Config) -> Result<PathBuf> {
     config.adapter.folder.clone().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "no adapter is named").cure("give --adapter FOLDER, or adapter.folder in --config FILE.toml")
+        Error::new(ErrorKind::Config, "no adapter is named").cure("give adapter.folder in --config FILE.toml, or wheatear --adapter FOLDER")
     })
 }
 

@@ -161,7 +161,7 @@ impl Service {
     }
 }
 
-/// Whether a service can be started of `config`, as far as can be said before anything is opened or made.
+/// Whether a service can be started of `config`, as far as can be said before anything is opened or made; see [`check_places`], too.
 ///
 /// # Errors
 /// `Config` when something is missing or does not go together; `Missing` or `Storage` when a file that it names cannot be read.
@@ -176,6 +176,15 @@ pub fn check(config: &Config) -> Result<()> {
     config.board.as_deref().map(Board::load).transpose()?;
     settings::clips(config, &Rule::default(), 0.0)?;
     sinks::check(config)
+}
+
+/// Whether the backbone and the folders for events are where `config`, which [`check`] found good, says.
+///
+/// # Errors
+/// `Missing` when a folder is not there; those of the backbone's manifest.
+pub fn check_places(config: &Config) -> Result<()> {
+    BackboneChoice::new(config, config.adapter.folder.as_deref())?.manifest()?;
+    sinks::check_folders(config)
 }
 
 /// Device and number of the file that says which adapter it is: another adapter's is another, however it came there.

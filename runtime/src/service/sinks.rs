@@ -50,12 +50,41 @@ pub(super) fn open(config: &Config, daemon: &Speaking) -> Result<Named> {
     Ok((all, history))
 }
 
-/// Whether the broker can be spoken to as configured.
+/// Whether each file of events is its own, and the broker can be spoken to as configured.
 ///
 /// # Errors
-/// As [`mqtt::Settings::validate`].
+/// `Config` when two are one file; as [`mqtt::Settings::validate`].
 pub(super) fn check(config: &Config) -> Result<()> {
+    let files = files(config);
+    for (n, (key, path)) in files.iter().enumerate() {
+        if let Some((other, _)) = files[..n].iter().find(|(_, taken)| taken == path) {
+            let error = Error::new(ErrorKind::Config, "two files of events are one").at(format!("events.{other} and events.{key}"));
+            return Err(error.found(path.display()).cure("name another file for one of them"));
+        }
+    }
     config.mqtt.url.as_ref().map_or(Ok(()), |url| broker(config, url).validate())
+}
+
+/// Whether the folders for events are there.
+///
+/// # Errors
+/// `Missing` when one is not.
+pub(super) fn check_folders(config: &Config) -> Result<()> {
+    for (key, path) in files(config) {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let error = Error::new(ErrorKind::Missing, "there is no folder for events").at(format!("events.{key}"));
+            return Err(error.found(folder.display()).cure("make it, or name another"));
+        }
+    }
+    Ok(())
+}
+
+/// Keys and files of events.
+fn files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let e = &config.events;
+    let all = [("jsonl", &e.jsonl), ("csv", &e.csv), ("raven", &e.raven), ("audacity", &e.audacity), ("sqlite", &e.sqlite)];
+    all.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
 }
 
 fn past(path: &Path) -> History {

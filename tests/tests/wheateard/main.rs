@@ -11,6 +11,7 @@ mod modes;
 mod place;
 
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use command::{Ran, root, wheatear};
@@ -114,13 +115,18 @@ fn a_wrong_configuration_is_refused_with_the_key() {
         std::fs::write(&path, text).unwrap();
         Ran::from(wheateard().arg("--config").arg(&path).output().unwrap()).fails(code, parts);
     }
-    let whole = "[listen]\nask_per_hour = 6\n[adapter]\nfolder = \"a\"\n[backbone]\nfolder = \"b\"\n";
-    for (text, part) in [
-        ("[serve]\naddress = \"0.0.0.0:7380\"\n", "a token and TLS"),
-        ("[mqtt]\nurl = \"mqtt://h:1\"\npassword_file = \"p\"\n", "username"),
+    let of = |backbone: PathBuf| format!("[listen]\nask_per_hour = 6\n[adapter]\nfolder = \"a\"\n[backbone]\nfolder = {backbone:?}\n");
+    let whole = of(root().join("target/assets/models/aisfx"));
+    for (text, code, part) in [
+        (format!("{whole}[serve]\naddress = \"0.0.0.0:7380\"\n"), 6, "a token and TLS"),
+        (format!("{whole}[mqtt]\nurl = \"mqtt://h:1\"\npassword_file = \"p\"\n"), 6, "username"),
+        (format!("{whole}[events]\ncsv = \"e\"\njsonl = \"e\"\n"), 6, "events.jsonl and events.csv"),
+        (format!("{whole}[events]\nsqlite = \"none/e.db\"\n"), 4, "events.sqlite"),
+        (of("none".into()), 4, "none"),
+        (whole.replace("6", "6\nend_probability = 0.9"), 6, "listen.end_probability"),
     ] {
-        std::fs::write(&path, format!("{whole}{text}")).unwrap();
-        Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).fails(6, &[part]);
+        std::fs::write(&path, text).unwrap();
+        Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).fails(code, &[part]);
     }
     std::fs::write(&path, whole).unwrap();
     Ran::from(wheateard().arg("--check").arg("--config").arg(&path).output().unwrap()).ok();

@@ -152,6 +152,14 @@ pub fn find(wanted: Option<&str>) -> Result<Input> {
     device(wanted).map(|(input, _)| input)
 }
 
+/// As [`find`], and asks it what it can give, for which it is opened for a moment.
+///
+/// # Errors
+/// As [`find`]; a device that refuses is none: [`Input::refused`].
+pub fn find_and_ask(wanted: Option<&str>) -> Result<Input> {
+    device(wanted).map(|(input, device)| with_formats(input, &device))
+}
+
 pub(super) fn device(wanted: Option<&str>) -> Result<(Input, cpal::Device)> {
     let mut all = listed()?;
     let inputs: Vec<Input> = all.iter().map(|(input, _)| input.clone()).collect();
