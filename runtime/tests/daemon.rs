@@ -4,9 +4,11 @@
 
 mod desk;
 
+use std::sync::mpsc::{Sender, channel};
+
 use desk::*;
 use wheatear::daemon::{Settings, Sink, Target};
-use wheatear::event::{Event, What};
+use wheatear::event::{Event, Glance, What};
 use wheatear::latent::SpaceId;
 use wheatear::learn::{BlockKind, ClassName, LabelSet};
 use wheatear::learner::Budget;
@@ -71,7 +73,7 @@ fn a_label_about_nothing_is_refused_with_why() {
     let begun_ns = desk.begun_ns;
     silence.chunks(480).for_each(|block| desk.feed(0, block));
     desk.wait_until("heard", |d| d.daemon().handle().counts().unwrap().windows >= 19);
-    for (span, why) in [((begun_ns, begun_ns + 1_000_000_000), "silent"), ((0, 1), "no window is held")] {
+    for (span, why) in [((begun_ns, begun_ns + 1_000_000_000), "silent (a span of 1.0 s"), ((0, 1), "no window is held")] {
         let error = desk.label(0, span, "wren").unwrap_err();
         assert!(error.kind() == ErrorKind::Input && error.to_string().contains(why), "{error}");
     }
@@ -161,6 +163,62 @@ fn windows_are_learned_once_and_undo_frees_them() {
     let free = desk.label(0, span, "other").unwrap();
     assert!(free.rows >= first.rows, "{free:?} {first:?}");
     assert!(desk.stop().iter().all(|e| began(e).is_none_or(|b| b.0 != "low")));
+}
+
+#[test]
+fn undo_frees_the_windows_of_labels_that_were_given_in_another_order() {
+    let mut desk = Desk::new(1, vec![]);
+    let [first, second, third] = [500.0, 1500.0, 500.0].map(|hz| desk.play(0, hz));
+    let rows: Vec<u64> = [third, first, second].map(|span| desk.label(0, span, "low").unwrap().rows).into();
+    desk.daemon().handle().undo(3, "test").unwrap();
+    desk.event("no head", |e| matches!(&e.what, What::Serving { classes, .. } if classes.is_empty()).then_some(()));
+    let again: Vec<u64> = [third, first, second].map(|span| desk.label(0, span, "other").unwrap().rows).into();
+    assert_eq!(again, rows);
+}
+
+#[test]
+fn what_is_shown_of_a_window_is_what_decides_when_classes_are_told_each_by_itself() {
+    struct Shown(Sender<Vec<(String, f32)>>);
+    impl Sink for Shown {
+        fn take(&mut self, _: &Event) -> Result<()> {
+            Ok(())
+        }
+        fn glance(&mut self, glance: &Glance<'_>) {
+            if let Glance::Window { guesses, .. } = glance {
+                // Nobody looks any more once the test has ended.
+                drop(self.0.send(guesses.iter().map(|(class, p)| (class.to_string(), *p)).collect()));
+            }
+        }
+    }
+    let (show, shown) = channel();
+    let mut desk = Desk::new(1, vec![Box::new(Shown(show))]);
+    for _ in 0..3 {
+        desk.learn(0, 500.0, "low");
+        desk.learn(0, 1500.0, "high");
+    }
+    let span = desk.play(0, 1000.0);
+    let both = LabelSet::new(["low", "high"].map(|c| ClassName::new(c).unwrap()).into(), [].into()).unwrap();
+    let target = Target::Span { source: Some(0), begin_ns: span.0, end_ns: span.1 };
+    desk.daemon().handle().label(target, both, "test").unwrap();
+    desk.event("a head", |e| matches!(e.what, What::Serving { .. }).then_some(()));
+    desk.events.try_iter().for_each(drop);
+    shown.try_iter().for_each(drop);
+    desk.play(0, 500.0);
+    desk.play(0, 1500.0);
+    let windows: Vec<Vec<(String, f32)>> = shown.try_iter().collect();
+    let told: Vec<(String, f32)> = desk
+        .stop()
+        .into_iter()
+        .filter_map(|e| match e.what {
+            What::Heard { class, probability, .. } => Some((class, probability)),
+            _ => None,
+        })
+        .collect();
+    assert!(!told.is_empty(), "{windows:?}");
+    // The highest of an event is that of one of its windows.
+    assert!(told.iter().all(|event| windows.iter().any(|window| window.contains(event))), "{told:?}: {windows:?}");
+    let sums: Vec<f32> = windows.iter().map(|window| window.iter().map(|(_, p)| p).sum()).collect();
+    assert!(sums.iter().any(|sum| (sum - 1.0).abs() > 0.01), "not each by itself: {sums:?}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ mod tests {
     /// A microphone as `wheatear devices --json` would tell of it, but for its formats.
     fn input(refused: Option<&str>) -> Input {
         let (id, name) = ("alsa:hw:0".into(), "Yeti".into());
-        Input { id, name, is_default: true, formats: Vec::new(), refused: refused.map(str::to_owned) }
+        Input { id, name, is_default: true, formats: Vec::new(), refused: refused.map(str::to_owned), is_busy: false }
     }
 
     #[test]

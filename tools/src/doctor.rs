@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use wheatear::audio::capture::devices;
+use wheatear::audio::capture::devices::{self, Input};
 use wheatear::backbone::Backbone;
 use wheatear::board::Board;
 use wheatear::config::{Config, Override};
@@ -17,6 +17,7 @@ use wheatear::service;
 use wheatear::service::adapter::{adapter_folder, size_mib};
 use wheatear::service::backbone::BackboneChoice;
 use wheatear::store::{Access, Adapter, Recovery};
+use wheatear::units::Moment;
 use wheatear::{Error, ErrorKind, Result, clock};
 
 use crate::board::BoardArgs;
@@ -96,7 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     all.push(Finding::of("backbone", backbone(&config)));
     all.push(Finding::of("adapter", adapter(&config)));
     all.push(Finding::of("microphones", microphones(&config)));
-    all.extend([disk(&config), time(), memory(&config), heat()]);
+    all.extend([disk(&config), time(clock::now()), memory(&config), heat()]);
     if let Some(address) = config.serve.address {
         all.push(daemon(address, config.serve.certificate.is_some()));
     }
@@ -198,13 +199,21 @@ fn adapter(config: &Config) -> Result<Finding> {
 }
 
 fn microphones(config: &Config) -> Result<Finding> {
-    let found = config.listen.wanted().into_iter().map(devices::find_and_ask).collect::<Result<Vec<_>>>()?;
-    if let Some(refused) =
-        found.iter().find(|input| input.formats.is_empty()).map(|i| format!("{}: {}", i.name, i.refused.as_deref().unwrap_or("no format")))
-    {
+    sounding(&config.listen.wanted().into_iter().map(devices::find_and_ask).collect::<Result<Vec<_>>>()?)
+}
+
+fn sounding(found: &[Input]) -> Result<Finding> {
+    if let Some(input) = found.iter().find(|input| input.formats.is_empty() && !input.is_busy) {
+        let refused = format!("{}: {}", input.name, input.refused.as_deref().unwrap_or("no format"));
         return Err(Error::new(ErrorKind::Missing, "a microphone gives no sound")
             .found(refused)
             .cure("see wheatear devices; start the sound server, or look who else has it open"));
+    }
+    if let Some(input) = found.iter().find(|input| input.is_busy) {
+        return Ok(Finding::warning(
+            "microphones",
+            format!("{}: another program hears it, and shares it with none; the daemon?", input.name),
+        ));
     }
     Ok(Finding::well("microphones", found.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ")))
 }
@@ -241,8 +250,7 @@ fn disk(config: &Config) -> Finding {
     Finding { state, ..Finding::well("disk", if texts.is_empty() { "nothing is written".to_owned() } else { texts.join("; ") }) }
 }
 
-fn time() -> Finding {
-    let now = clock::now();
+fn time(now: Moment) -> Finding {
     let is_followed = now.uncertainty_ms != u32::MAX;
     match now.wall_ms.filter(|ms| *ms >= CLOCK_MIN_MS) {
         Some(_) if !is_followed => Finding::warning(
@@ -328,6 +336,35 @@ fn local(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_microphone_in_use_is_no_error_and_one_without_sound_is() {
+        let input = |name: &str, refused: Option<&str>, is_busy| Input {
+            id: format!("alsa:hw:{name}"),
+            name: name.into(),
+            is_default: false,
+            formats: Vec::new(),
+            refused: refused.map(str::to_owned),
+            is_busy,
+        };
+        let busy = sounding(&[input("yeti", Some("busy"), true)]).unwrap();
+        assert!(busy.state == State::Warning && busy.text.contains("yeti"), "{busy:?}");
+        let error = sounding(&[input("yeti", Some("busy"), true), input("moth", Some("gone"), false)]).unwrap_err();
+        assert!(error.kind() == ErrorKind::Missing && error.to_string().contains("moth: gone"), "{error}");
+    }
+
+    #[test]
+    fn a_clock_that_nothing_sets_is_warned_of() {
+        let at = |wall_ms, uncertainty_ms| time(Moment { wall_ms, uncertainty_ms, ..Moment::UNKNOWN });
+        let now_ms = Some(1_795_751_374_120);
+        assert_eq!(at(now_ms, 12).state, State::Well);
+        for (wall_ms, uncertainty_ms, says) in
+            [(now_ms, u32::MAX, "nothing sets it"), (Some(0), 12, "never set"), (None, u32::MAX, "never set")]
+        {
+            let found = at(wall_ms, uncertainty_ms);
+            assert!(found.state == State::Warning && found.text.contains(says), "{found:?}");
+        }
+    }
 
     #[test]
     fn a_daemon_that_does_not_run_is_told_and_one_that_is_deaf_too() {

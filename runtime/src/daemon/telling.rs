@@ -354,7 +354,11 @@ impl Telling {
                 self.heads.push_back(names);
             }
             News::Adapter(facts) => self.show(&Glance::Adapter(&facts)),
-            News::Free(windows) => self.recent.note(&windows, false),
+            News::Free(mut windows) => {
+                // As the labels came, which need not be as the windows did.
+                windows.sort_unstable();
+                self.recent.note(&windows, false);
+            }
         }
     }
 

@@ -18,16 +18,17 @@ impl Newest {
         Newest { entries: resident((0, 0), count_max), bytes: resident(1, bytes_max), count_max, bytes_max }
     }
 
-    /// Holds a text; one for which there is no room at all is not held, nor is anything before it.
+    /// Holds a text, unless it is longer than all the room there is.
     pub fn push(&mut self, number: u64, text: &str) {
+        if text.len() > self.bytes_max {
+            return;
+        }
         while !self.entries.is_empty() && (self.entries.len() == self.count_max || self.bytes.len() + text.len() > self.bytes_max) {
             let oldest = self.entries.pop_front();
             self.bytes.drain(..oldest.map_or(0, |(_, len)| len));
         }
-        if text.len() <= self.bytes_max {
-            self.entries.push_back((number, text.len()));
-            self.bytes.extend(text.as_bytes());
-        }
+        self.entries.push_back((number, text.len()));
+        self.bytes.extend(text.as_bytes());
     }
 
     /// Numbers and texts, the newest first.
@@ -70,7 +71,7 @@ mod tests {
         newest.push(7, &"d".repeat(10));
         assert_eq!(held(&newest), "7dddddddddd");
         newest.push(8, &"e".repeat(11));
-        assert_eq!(held(&newest), "");
+        assert_eq!(held(&newest), "7dddddddddd");
         newest.push(9, "f");
         assert_eq!(held(&newest), "9f");
     }

@@ -48,10 +48,9 @@ const CREATE: &str = "
 const INSERT: &str = "
     INSERT INTO events(at_ms, kind, class, source, begin_ms, end_ms, probability, unknown, generation, json)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-/// The kind is the second parameter, the class the third. Of a label of several classes the column has the first alone.
-const OF_KIND: &str = " AND kind = ?2";
-const OF_CLASS: &str = " AND (class = ?3 OR kind = 'learned' AND json_valid(events.json)
-    AND ?3 IN (SELECT value FROM json_each(events.json, '$.classes')))";
+/// Of a label of several classes the column has the first alone; ?3 is the class.
+const ALSO_LEARNED: &str = "kind = 'learned' AND class IS NOT ?3 AND json_valid(events.json)
+    AND ?3 IN (SELECT value FROM json_each(events.json, '$.classes'))";
 
 /// Writes events to a database. It may wait for the disk: put it [`super::Behind`] a queue.
 #[derive(Debug)]
@@ -162,14 +161,9 @@ impl History {
             return Ok(all);
         }
         let mut read = || -> rusqlite::Result<()> {
-            let mut sql = "SELECT number, json FROM events WHERE number < ?1".to_owned();
             let before = before.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
-            let mut values: Vec<Value> = vec![before.into()];
-            for (condition, value) in [(OF_KIND, kind), (OF_CLASS, class)] {
-                values.push(value.map(str::to_owned).into());
-                sql += value.map_or("", |_| condition);
-            }
-            let mut statement = connection.prepare(&(sql + " ORDER BY number DESC"))?;
+            let values: [Value; 3] = [before.into(), kind.map(str::to_owned).into(), class.map(str::to_owned).into()];
+            let mut statement = connection.prepare(&question(kind, class))?;
             let used = statement.parameter_count();
             let mut rows = statement.query(params_from_iter(values.into_iter().take(used)))?;
             while let Some(row) = rows.next()? {
@@ -214,6 +208,21 @@ impl History {
             other => Err(other.refused(&self.path)),
         }
     }
+}
+
+/// What is asked for the events before ?1, of kind ?2 and class ?3 where they are named: each in the order of an index, so that a page takes
+/// no longer however many there are.
+fn question(kind: Option<&str>, class: Option<&str>) -> String {
+    let of = |condition: &str| format!("SELECT number, json FROM events WHERE number < ?1{condition}");
+    let all = match (kind, class) {
+        (None, None) => of(""),
+        (Some(_), None) => of(" AND kind = ?2"),
+        (None, Some(_)) => of(" AND class = ?3") + " UNION ALL " + &of(&format!(" AND {ALSO_LEARNED}")),
+        // By the index of the class: of a kind there are more.
+        (Some("learned"), Some(_)) => of(" AND class = ?3 AND +kind = ?2") + " UNION ALL " + &of(&format!(" AND {ALSO_LEARNED}")),
+        (Some(_), Some(_)) => of(" AND class = ?3 AND +kind = ?2"),
+    };
+    all + " ORDER BY number DESC"
 }
 
 /// Whose database it is.

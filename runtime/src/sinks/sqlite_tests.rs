@@ -64,6 +64,26 @@ fn a_label_of_several_classes_is_found_by_each() {
 }
 
 #[test]
+fn every_page_is_read_in_the_order_of_an_index() {
+    let (_folder, path) = folder();
+    let connection = Database::open(&path, 1000).unwrap().connection.unwrap();
+    for (kind, class, index) in [
+        (None, None, "PRIMARY KEY"),
+        (Some("heard"), None, "events_of_kind (kind=? AND number<?)"),
+        (None, Some("wren"), "events_of_class (class=? AND number<?)"),
+        (Some("heard"), Some("wren"), "events_of_class (class=? AND number<?)"),
+        (Some("learned"), Some("wren"), "events_of_class (class=? AND number<?)"),
+    ] {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", question(kind, class))).unwrap();
+        let unnamed = vec![Value::Null; statement.parameter_count()];
+        let plan: Vec<String> =
+            statement.query_map(params_from_iter(unnamed), |row| row.get(3)).unwrap().map(|line| line.unwrap()).collect();
+        let plan = plan.join("; ");
+        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{kind:?} {class:?}: {plan}");
+    }
+}
+
+#[test]
 fn columns_hold_what_one_may_ask_for() {
     let (_folder, path) = folder();
     let mut database = Database::open(&path, 1000).unwrap();

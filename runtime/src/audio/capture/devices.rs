@@ -29,6 +29,9 @@ pub struct Input {
     pub formats: Vec<InputFormat>,
     /// Why there are no formats, where it could not be asked.
     pub refused: Option<String>,
+    /// Whether that is because a program has it open that shares it with none.
+    #[serde(skip)]
+    pub is_busy: bool,
 }
 
 /// One way in which a device can give samples.
@@ -68,7 +71,7 @@ pub fn inputs() -> Result<Vec<Input>> {
 fn with_formats(mut input: Input, device: &cpal::Device) -> Input {
     match device.supported_input_configs() {
         Ok(configs) => input.formats = configs.map(InputFormat::from).collect(),
-        Err(e) => input.refused = Some(e.to_string()),
+        Err(e) => (input.refused, input.is_busy) = (Some(e.to_string()), e.kind() == cpal::ErrorKind::DeviceBusy),
     }
     input
 }
@@ -88,7 +91,7 @@ fn listed() -> Result<Vec<(Input, cpal::Device)>> {
         }
         let name = device.description().map_or_else(|_| text.clone(), |d| d.name().to_owned());
         let is_default = default_id.as_ref() == Some(&id);
-        all.push((Input { id: text, name, is_default, formats: Vec::new(), refused: None }, device));
+        all.push((Input { id: text, name, is_default, formats: Vec::new(), refused: None, is_busy: false }, device));
     }
     Ok(all)
 }
@@ -155,7 +158,7 @@ pub fn find(wanted: Option<&str>) -> Result<Input> {
 /// As [`find`], and asks it what it can give, for which it is opened for a moment.
 ///
 /// # Errors
-/// As [`find`]; a device that refuses is none: [`Input::refused`].
+/// As [`find`]. That the device refuses is no error: [`Input::refused`] says so.
 pub fn find_and_ask(wanted: Option<&str>) -> Result<Input> {
     device(wanted).map(|(input, device)| with_formats(input, &device))
 }
@@ -265,7 +268,7 @@ mod tests {
     use super::*;
 
     fn input(id: &str, name: &str) -> Input {
-        Input { id: id.into(), name: name.into(), is_default: id == "alsa:default", formats: Vec::new(), refused: None }
+        Input { id: id.into(), name: name.into(), is_default: id == "alsa:default", formats: Vec::new(), refused: None, is_busy: false }
     }
 
     fn some() -> Vec<Input> {
