@@ -149,6 +149,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What went wrong, without where.
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+
     /// Where it happened, if known.
     pub fn place(&self) -> Option<&str> {
         self.0.at.as_deref()

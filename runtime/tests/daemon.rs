@@ -4,9 +4,13 @@
 
 mod desk;
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use desk::*;
+use wheatear::audio::capture::CaptureEvent;
+use wheatear::backbone::Backbone;
+use wheatear::backbone::manifest::GraphInput;
 use wheatear::daemon::{Settings, Sink, Target};
 use wheatear::event::{Event, Glance, What};
 use wheatear::latent::SpaceId;
@@ -145,6 +149,87 @@ fn a_board_that_is_behind_passes_windows_over_and_says_so() {
     });
     let counts = desk.daemon().handle().counts().unwrap();
     assert!(counts.windows + counts.windows_skipped <= 39, "{counts:?}");
+}
+
+#[test]
+fn the_oldest_windows_make_room_where_events_are_told_too_slowly() {
+    struct Slow(Receiver<()>, Sender<u64>);
+    impl Sink for Slow {
+        fn take(&mut self, _: &Event) -> Result<()> {
+            Ok(())
+        }
+        fn glance(&mut self, glance: &Glance<'_>) {
+            if let Glance::Window { window, .. } = glance {
+                self.1.send(*window).unwrap();
+                // Held up by the first until the gate is gone.
+                _ = self.0.recv();
+            }
+        }
+    }
+    let ((gate, held), (tell, told)) = (channel(), channel());
+    let backbone = || Box::new(Tones(Duration::ZERO)) as Box<dyn Backbone>;
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Slow(held, tell))];
+    let mut desk = Desk::from(Parts { sources: 1, sinks, is_live: true, settings: &Settings::default(), backbone: &backbone });
+    (0..100 * HOP / 400).for_each(|_| desk.feed(0, &[0.1; 400]));
+    desk.wait_until("all is heard", |d| d.feeds[0].has_room(40_000));
+    drop(gate);
+    desk.wait_until("all is told", |d| d.daemon().handle().counts().unwrap().windows == 99);
+    let counts = desk.daemon().handle().counts().unwrap();
+    drop(desk.stop());
+    let told: Vec<u64> = told.try_iter().collect();
+    assert!(counts.windows_dropped >= 30, "{counts:?}");
+    let newest = counts.windows_dropped + 2..=99;
+    assert_eq!(told, std::iter::once(1).chain(newest).collect::<Vec<_>>());
+}
+
+#[test]
+fn why_the_backbone_fails_is_told_once_and_every_window_is_counted() {
+    struct Fails;
+    impl Backbone for Fails {
+        fn input(&self) -> GraphInput {
+            GraphInput::Waveform
+        }
+        fn input_len(&self) -> usize {
+            WINDOW
+        }
+        fn dim(&self) -> usize {
+            DIM
+        }
+        fn embed(&mut self, _: &[f32], _: &mut [f32]) -> Result<()> {
+            Err(Error::new(ErrorKind::Backbone, "the provider is gone"))
+        }
+    }
+    let backbone = || Box::new(Fails) as Box<dyn Backbone>;
+    let mut desk = Desk::from(Parts { sources: 1, sinks: vec![], is_live: false, settings: &Settings::default(), backbone: &backbone });
+    (0..100).for_each(|_| desk.feed(0, &[0.1; 400]));
+    desk.wait_until("all is heard", |d| d.daemon().handle().counts().unwrap().frames == 40_000);
+    let failed = desk.daemon().handle().counts().unwrap().windows_failed;
+    let told = desk.stop().into_iter().filter_map(|e| match e.what {
+        What::Notice { text, .. } => Some(text),
+        _ => None,
+    });
+    let told: Vec<String> = told.collect();
+    assert!(failed >= 20 && told.len() == 1 && told[0].contains("the provider is gone"), "{failed} {told:?}");
+}
+
+#[test]
+fn a_lost_microphone_is_told_once_until_it_comes_back() {
+    let mut desk = Desk::new(2, vec![]);
+    let lost = |n: u64| CaptureEvent::Lost { why: "unplugged".into(), retry_in_ms: 250 * n };
+    (1..5).for_each(|n| desk.happens[1].send(lost(n)).unwrap());
+    desk.happens[1].send(CaptureEvent::Lost { why: "no such device".into(), retry_in_ms: 1 }).unwrap();
+    let (device, id, format) = ("Yeti".to_owned(), "alsa:hw:1".to_owned(), "I16".to_owned());
+    let opened = CaptureEvent::Opened { device, id, format, channels: 1, rate_hz: RATE_HZ, asked_rate_hz: None, stream: 2 };
+    desk.happens[1].send(opened).unwrap();
+    desk.happens[1].send(lost(1)).unwrap();
+    desk.play(0, 500.0);
+    let counts = desk.daemon().handle().counts().unwrap();
+    assert!(counts.sources[0].answered_ms_ago.is_some() && counts.sources[1].answered_ms_ago.is_none(), "{counts:?}");
+    let told = desk.stop().into_iter().filter_map(|e| match e.what {
+        What::Notice { source, text, .. } if source == "mic 1" => Some(text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["lost: unplugged", "lost: no", "hears Yeti", "lost: unplugged"]);
 }
 
 #[test]

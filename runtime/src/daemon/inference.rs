@@ -7,19 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_queue::ArrayQueue;
 use rtrb::{Consumer, Producer};
 
 use super::{Counters, LiveWindow, Published, Signal};
-use crate::Result;
 use crate::audio::capture::feed::Tap;
 use crate::audio::capture::level::{LevelLimits, LevelWatch};
 use crate::audio::capture::{BlockHeader, Reader};
 use crate::latent::Quantiser;
-use crate::live::pace::Pace;
+use crate::live::pace::{Load, Pace};
 use crate::live::picture::{Column, Picture};
 use crate::live::recent::Place;
 use crate::live::timeline::Timeline;
 use crate::pipeline::{Embedder, Window};
+use crate::{Error, Result};
 
 /// How long the thread sleeps when no sound waits.
 const NAP: Duration = Duration::from_millis(4);
@@ -28,7 +29,8 @@ const TURN: usize = 16;
 
 /// The ends that this thread holds.
 pub(super) struct Ends {
-    pub windows: Producer<Box<LiveWindow>>,
+    /// To the thread that tells; the oldest of them makes room where there is none.
+    pub windows: Arc<ArrayQueue<Box<LiveWindow>>>,
     pub free: Consumer<Box<LiveWindow>>,
     pub signals: Producer<Signal>,
     /// With the number of the microphone.
@@ -58,6 +60,8 @@ struct Ear {
     least_stride: u64,
     window_s: f64,
     window_rate_hz: f64,
+    /// What its sound took since its last window.
+    busy: Duration,
 }
 
 struct Stream {
@@ -115,6 +119,7 @@ impl Inference {
                 least_stride: u64::from(least_stride),
                 window_s,
                 window_rate_hz,
+                busy: Duration::ZERO,
             }
         };
         let ears = sources.into_iter().enumerate().map(ear).collect();
@@ -148,18 +153,19 @@ impl Inference {
 
     /// Some blocks of one microphone; whether there were any.
     fn turn(&mut self, n: usize) -> bool {
-        let count = self.ears.len() as u32;
+        let microphones = self.ears.len() as u32;
         let ear = &mut self.ears[n];
         for done in 0..TURN {
             let Some(header) = ear.reader.next(&mut ear.block) else { return done > 0 };
-            let before = self.work.next_window;
+            let (before, begun) = (self.work.next_window, Instant::now());
             ear.hear(header, &mut self.work);
+            ear.busy += begun.elapsed();
             if self.work.next_window == before || !ear.is_live {
                 continue;
             }
-            let waiting_s = ear.reader.waiting() as f64 / f64::from(header.rate_hz.max(1));
-            let took_s = self.work.took_ns as f64 * 1e-9;
-            if let Some(stride) = self.pace.step(took_s, self.hop_s, waiting_s, count) {
+            if let Some(stride) =
+                self.pace.step(ear.load(header.rate_hz, &self.work, self.work.next_window - before, microphones), self.hop_s)
+            {
                 self.work.signal(Signal::Stride(stride));
                 self.work.ends.counters.stride.store(u64::from(stride), Relaxed);
             }
@@ -187,18 +193,29 @@ impl Ear {
             picture.push(&self.block, &mut |column| _ = work.ends.columns.push((source, column)));
         }
         work.begun = Instant::now();
-        if self.embed(work, false).is_err() {
+        if let Err(why) = self.embed(work, false) {
             // A window without an answer; the next one begins anew.
             self.stream = None;
-            work.signal(Signal::Failed { source });
+            work.failed(source, why);
         }
+    }
+
+    /// What the last of so many windows took, and what its sound did; the next one's begins.
+    fn load(&mut self, rate_hz: u32, work: &Work, windows: u64, microphones: u32) -> Load {
+        let seconds = |frames: usize| frames as f64 / f64::from(rate_hz.max(1));
+        let (window_s, windows) = (work.took_ns as f64 * 1e-9, windows as f64);
+        let all_s = std::mem::take(&mut self.busy).as_secs_f64();
+        let sound_s = (all_s / windows - window_s).max(0.0);
+        Load { window_s, sound_s, waiting_s: seconds(self.reader.waiting()), room_s: seconds(self.reader.room()), microphones }
     }
 
     /// The sound is over: its last window may be padded.
     fn finish(&mut self, work: &mut Work) {
         work.begun = Instant::now();
-        if self.stream.is_some() && self.embed(work, true).is_err() {
-            work.signal(Signal::Failed { source: self.source });
+        if self.stream.is_some()
+            && let Err(why) = self.embed(work, true)
+        {
+            work.failed(self.source, why);
         }
     }
 
@@ -231,7 +248,7 @@ impl Ear {
             work.signal(Signal::Gap { source: self.source, frames: (missing > 0).then_some(missing) });
         }
         // The rate is one that a microphone has.
-        let is_ready = self.embedder.reset(header.rate_hz).is_ok();
+        let reset = self.embedder.reset(header.rate_hz);
         self.level.set_rate(header.rate_hz);
         self.picture = self.picture.take().map(|p| p.at_rate(header.rate_hz));
         let stream = || Stream {
@@ -241,10 +258,10 @@ impl Ear {
             next_index: 0,
             timeline: Timeline::new(header.rate_hz, header.captured_ns),
         };
-        self.stream = is_ready.then(stream);
+        self.stream = reset.is_ok().then(stream);
         self.streams += 1;
-        if !is_ready {
-            work.signal(Signal::Failed { source: self.source });
+        if let Err(why) = reset {
+            work.failed(self.source, why);
         }
     }
 }
@@ -269,8 +286,11 @@ impl Work {
         while waits && self.ends.free.is_empty() && !self.ends.free.is_abandoned() {
             std::thread::sleep(NAP);
         }
-        let Ok(mut out) = self.ends.free.pop() else {
+        let free = self.ends.free.pop().ok();
+        if free.is_none() {
             self.ends.counters.windows_dropped.fetch_add(1, Relaxed);
+        }
+        let Some(mut out) = free.or_else(|| self.ends.windows.pop()) else {
             self.clock();
             return;
         };
@@ -293,6 +313,11 @@ impl Work {
         let now = Instant::now();
         self.took_ns = now.duration_since(self.begun).as_nanos() as u64;
         self.begun = now;
+    }
+
+    fn failed(&mut self, source: u32, why: Error) {
+        self.ends.counters.windows_failed.fetch_add(1, Relaxed);
+        self.signal(Signal::Failed { source, why });
     }
 
     fn signal(&mut self, signal: Signal) {

@@ -8,24 +8,27 @@
 //!                        +---- a new head -- learning
 //! ```
 //!
-//! Every queue is bounded. Where one is full: the ring drops the newest block of samples and counts its frames; inference drops the newest
-//! window and counts it (sound that can wait does); a label that finds learning busy with [`ERRANDS`] others is refused as `Busy`. A board that is slower than its
-//! microphones answers fewer windows ([`crate::live::pace`]). Learning and telling never delay a window.
+//! Every queue is bounded. Where one is full: the ring drops the newest block of samples and counts its frames; inference drops the oldest
+//! window that waits to be told, and counts it (sound that can wait does); a label that finds learning busy with [`ERRANDS`] others is refused
+//! as `Busy`. A board that is slower than its microphones answers fewer windows ([`crate::live::pace`]). Learning and telling never delay a
+//! window.
 
+mod counts;
 mod inference;
 mod learning;
 mod telling;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::Release};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use crossbeam_queue::ArrayQueue;
 use rtrb::RingBuffer;
-use serde::Serialize;
 
 use crate::audio::capture::feed::Tap;
+use crate::audio::capture::level::LevelChange;
 use crate::audio::capture::{CaptureEvent, Microphone, MicrophoneSettings, Reader, Running};
 use crate::learn::{ClassName, LabelSet};
 use crate::learner::{Answer, Judge};
@@ -38,11 +41,13 @@ use crate::live::smooth::Rule;
 use crate::pipeline::Embedder;
 use crate::store::ORDINARY;
 use crate::{Error, ErrorKind, Result};
+use counts::Counters;
 use inference::Inference;
 use telling::Telling;
 
 pub use crate::event::{Glance, Sink};
 pub use crate::live::request::{Answered, Target};
+pub use counts::{Counts, SourceCounts};
 
 /// Windows between inference and telling.
 const WINDOWS: usize = 64;
@@ -118,51 +123,6 @@ impl Source {
     }
 }
 
-/// What the daemon has counted.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Counts {
-    /// Windows that were answered.
-    pub windows: u64,
-    /// Windows that were answered and found no room on their way.
-    pub windows_dropped: u64,
-    /// Windows that were passed over because the board was too slow.
-    pub windows_skipped: u64,
-    /// One window in so many is answered.
-    pub stride: u64,
-    /// Frames that were heard.
-    pub frames: u64,
-    /// Frames that microphones gave beside and that found no room.
-    pub frames_lost: u64,
-    /// Components of embeddings that were clipped to a latent's range.
-    pub clipped: u64,
-    /// What inference had to tell and found no room for.
-    pub signals_dropped: u64,
-    /// Generation of the head that serves; 0 for none.
-    pub serving: u64,
-    /// Events, clips and messages that were lost to sinks.
-    pub events_lost: u64,
-    /// From the end of the window that decided to the event, in ms: median and 99 in 100 of the last thousand.
-    pub event_ms: Option<(f64, f64)>,
-    /// Of that, the backbone and the head, in ms.
-    pub answer_ms: Option<(f64, f64)>,
-    /// Processor time of all calls of the backbone so far, in s.
-    pub backbone_cpu_s: f64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    windows: AtomicU64,
-    windows_dropped: AtomicU64,
-    windows_skipped: AtomicU64,
-    signals_dropped: AtomicU64,
-    stride: AtomicU64,
-    serving: AtomicU64,
-    frames: AtomicU64,
-    frames_lost: AtomicU64,
-    clipped: AtomicU64,
-    backbone_ns: AtomicU64,
-}
-
 /// A window on its way from inference to telling.
 struct LiveWindow {
     place: Place,
@@ -182,7 +142,7 @@ struct Published {
 }
 
 /// What inference tells beside windows.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug)]
 enum Signal {
     /// Sound is missing before this moment: so many frames, or an unknown number.
     Gap {
@@ -191,12 +151,13 @@ enum Signal {
     },
     Level {
         source: u32,
-        change: crate::audio::capture::level::LevelChange,
+        change: LevelChange,
     },
     Stride(u32),
     /// The backbone could not answer a window.
     Failed {
         source: u32,
+        why: Error,
     },
 }
 
@@ -361,10 +322,11 @@ impl Daemon {
         }
         let audio = &embedders[0].manifest().audio;
         let least_stride = if settings.nice { audio.window_samples.div_ceil(audio.hop_samples).min(STRIDE_MAX) } else { 1 };
-        let counters = Arc::new(Counters { stride: AtomicU64::new(u64::from(least_stride)), ..Counters::default() });
+        let counters = Arc::new(Counters::default());
+        counters.stride.store(u64::from(least_stride), Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let dim = quantiser.dim();
-        let (windows, windows_out) = RingBuffer::new(WINDOWS);
+        let windows = Arc::new(ArrayQueue::new(WINDOWS));
         let (mut free, free_out) = RingBuffer::new(WINDOWS);
         (0..WINDOWS).for_each(|_| drop(free.push(LiveWindow::empty(dim))));
         let (signals, signals_out) = RingBuffer::new(WINDOWS);
@@ -378,7 +340,7 @@ impl Daemon {
         let (hop_s, is_nice) = (hop_s(&embedders[0]), settings.nice);
         let (mut readers, mut heard, mut microphones) = (Vec::new(), Vec::new(), Vec::new());
         for (source, embedder) in sources.into_iter().zip(embedders) {
-            heard.push((source.name, source.events));
+            heard.push((source.name, source.events, source.microphone.as_ref().map(Microphone::counting)));
             readers.push((source.reader, embedder, source.is_live, source.tap));
             microphones.extend(source.microphone);
         }
@@ -388,7 +350,7 @@ impl Daemon {
             heard,
             sinks,
             telling::Ends {
-                windows: windows_out,
+                windows: windows.clone(),
                 free,
                 signals: signals_out,
                 columns: columns_out,

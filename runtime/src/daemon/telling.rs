@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
+use crossbeam_queue::ArrayQueue;
 use rtrb::{Consumer, Producer};
 
 use super::learning::{Errand, News};
-use super::{Command, Counters, Counts, Glance, LiveWindow, Names, Reply, Settings, Signal, Sink, Target};
-use crate::audio::capture::CaptureEvent;
+use super::{Command, Counters, Counts, Glance, LiveWindow, Names, Reply, Settings, Signal, Sink, SourceCounts, Target};
 use crate::audio::capture::level::LevelChange;
+use crate::audio::capture::{CaptureEvent, Counting};
 use crate::clock;
 use crate::event::{Event, Level, What};
 use crate::learn::{ClassName, LabelSet};
@@ -21,6 +22,7 @@ use crate::live::learning::{Lesson, LessonRow};
 use crate::live::ordinary::Ordinary;
 use crate::live::picture::Column;
 use crate::live::recent::{Place, Recent};
+use crate::live::repeat::Repeat;
 use crate::live::smooth::{self, Rule, Smoother, Stretch, Told};
 use crate::live::times::Times;
 use crate::live::wall::WallClock;
@@ -42,7 +44,7 @@ const ROWS_MAX: usize = 4096;
 
 /// The ends that this thread holds.
 pub(super) struct Ends {
-    pub windows: Consumer<Box<LiveWindow>>,
+    pub windows: Arc<ArrayQueue<Box<LiveWindow>>>,
     pub free: Producer<Box<LiveWindow>>,
     pub signals: Consumer<Signal>,
     pub columns: Consumer<(u32, Column)>,
@@ -55,6 +57,13 @@ pub(super) struct Ends {
 struct Heard {
     name: String,
     events: Receiver<CaptureEvent>,
+    /// What its microphone counts.
+    counting: Option<Counting>,
+    /// When its newest window was answered.
+    answered_ns: Option<u64>,
+    /// Why it was lost, and why the backbone failed.
+    lost: Repeat,
+    failed: Repeat,
     smoother: Smoother,
     /// Begin of its first window.
     opened_ns: Option<u64>,
@@ -97,14 +106,18 @@ impl Telling {
     pub fn new(
         settings: &Settings,
         (dim, hop_s): (usize, f64),
-        sources: Vec<(String, Receiver<CaptureEvent>)>,
+        sources: Vec<(String, Receiver<CaptureEvent>, Option<Counting>)>,
         sinks: Vec<Box<dyn Sink>>,
         ends: Ends,
     ) -> Telling {
         let windows = (f64::from(settings.recent_s) / hop_s).ceil() as usize * sources.len();
-        let heard = |(name, events)| Heard {
+        let heard = |(name, events, counting)| Heard {
             name,
             events,
+            counting,
+            answered_ns: None,
+            lost: Repeat::default(),
+            failed: Repeat::default(),
             smoother: Smoother::new(settings.rule),
             opened_ns: None,
             stream: 0,
@@ -133,7 +146,8 @@ impl Telling {
     /// Until inference has ended, and learning too, or nobody can speak to it any more.
     pub fn run(mut self) {
         loop {
-            let is_last = self.ends.windows.is_abandoned();
+            // Both go with inference, windows first.
+            let is_last = self.ends.free.is_abandoned();
             if let Some(moved_ms) = self.wall.look(clock::now()) {
                 let text = format!("the clock was set by {:.1} s; times before are as they were told", moved_ms as f64 / 1e3);
                 self.tell(0, What::Notice { level: Level::Warning, source: "clock".into(), text });
@@ -145,7 +159,7 @@ impl Telling {
             }
             self.tell_dropped();
             let mut worked = false;
-            while let Ok(window) = self.ends.windows.pop() {
+            while let Some(window) = self.ends.windows.pop() {
                 self.window(&window);
                 // As many windows as there are have room.
                 drop(self.ends.free.push(window));
@@ -204,6 +218,7 @@ impl Telling {
     fn window(&mut self, window: &LiveWindow) {
         let place = window.place;
         let heard = &mut self.sources[place.source as usize];
+        heard.answered_ns = Some(clock::since_boot_ns());
         let is_new = std::mem::replace(&mut heard.stream, place.stream) != place.stream;
         heard.ends_ns = heard.ends_ns.filter(|_| !is_new).map(|_| clock::since_boot_ns() + ON_THE_WAY_NS);
         if is_new {
@@ -375,8 +390,10 @@ impl Telling {
                 }
                 Signal::Stride(n) if n == self.least_stride => (None, Level::Info, "as many windows are answered as before".to_owned()),
                 Signal::Stride(n) => (None, Level::Warning, format!("the board is slower than the sound: one window in {n} is answered")),
-                Signal::Failed { source } => {
-                    (Some(source), Level::Error, "the backbone could not answer a window; it begins anew".to_owned())
+                Signal::Failed { source, why } => {
+                    let Some(untold) = self.sources[source as usize].failed.tell(why.what(), clock::since_boot_ns()) else { continue };
+                    let more = if untold > 0 { format!(" ({untold} more since this was told)") } else { String::new() };
+                    (Some(source), Level::Error, format!("the backbone could not answer a window, the next begins anew: {why}{more}"))
                 }
             };
             let source = source.map_or("board".to_owned(), |n| self.sources[n as usize].name.clone());
@@ -403,8 +420,13 @@ impl Telling {
         if rests && std::mem::replace(&mut self.sources[n].rests, true) {
             return;
         }
-        let text = event.to_string();
-        let source = self.sources[n].name.clone();
+        let heard = &mut self.sources[n];
+        match &event {
+            CaptureEvent::Lost { why, .. } if heard.lost.tell(why, clock::since_boot_ns()).is_none() => return,
+            CaptureEvent::Opened { .. } => heard.lost.is_over(),
+            _ => {}
+        }
+        let (source, text) = (heard.name.clone(), event.to_string());
         self.tell(0, What::Notice { level, source, text });
     }
 
@@ -529,21 +551,18 @@ impl Telling {
     }
 
     fn counts(&self) -> Counts {
-        let c = &self.ends.counters;
+        let now_ns = clock::since_boot_ns();
+        let source = |s: &Heard| SourceCounts {
+            name: s.name.clone(),
+            answered_ms_ago: s.answered_ns.map(|at| now_ns.saturating_sub(at) / 1_000_000),
+            capture: s.counting.as_ref().map(Counting::counts),
+        };
         Counts {
-            windows: c.windows.load(Relaxed),
-            windows_dropped: c.windows_dropped.load(Relaxed),
-            windows_skipped: c.windows_skipped.load(Relaxed),
-            stride: c.stride.load(Relaxed),
-            frames: c.frames.load(Relaxed),
-            frames_lost: c.frames_lost.load(Relaxed),
-            clipped: c.clipped.load(Relaxed),
-            signals_dropped: c.signals_dropped.load(Relaxed),
-            serving: c.serving.load(Relaxed),
             events_lost: self.sinks.iter().map(|(sink, _)| sink.lost()).sum(),
             event_ms: self.event.percentiles_ms(),
             answer_ms: self.answer.percentiles_ms(),
-            backbone_cpu_s: c.backbone_ns.load(Relaxed) as f64 * 1e-9,
+            sources: self.sources.iter().map(source).collect(),
+            ..self.ends.counters.read()
         }
     }
 

@@ -9,6 +9,7 @@ pub mod pace;
 pub mod picture;
 pub mod provisional;
 pub mod recent;
+pub mod repeat;
 pub mod request;
 pub mod smooth;
 pub mod timeline;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BODY_LEN_BYTES, Desk, metrics, page, stream};
-use crate::daemon::Handle;
+use crate::daemon::{Handle, SourceCounts};
 use crate::event::Event;
 use crate::live::request;
 use crate::{Error, ErrorKind, Result, clock};
@@ -140,7 +140,13 @@ async fn status(State(desk): Shared) -> Response {
     };
     let (facts, about) = (desk.watch.facts(), &desk.about);
     let report = facts.as_ref().map(|f| &f.report);
-    let microphones: Vec<_> = about.microphones.iter().enumerate().map(|(n, name)| json!({"number": n + 1, "name": name})).collect();
+    #[derive(Serialize)]
+    struct Numbered<'a> {
+        number: usize,
+        #[serde(flatten)]
+        counts: &'a SourceCounts,
+    }
+    let microphones: Vec<_> = counts.sources.iter().enumerate().map(|(n, counts)| Numbered { number: n + 1, counts }).collect();
     answer(Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": desk.begun.elapsed().as_secs_f64(),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::api::{Shared, ask, refuse};
 use crate::clock;
-use crate::daemon::{Counts, Handle};
+use crate::daemon::{Counts, Handle, SourceCounts};
 use crate::live::facts::Facts;
 
 pub(super) async fn metrics(State(desk): Shared) -> Response {
@@ -34,6 +34,7 @@ fn text(counts: &Counts, facts: Option<&Facts>, temperature_c: Option<f64>, watc
     tell("windows_total", counter, "Windows that were answered.", count(counts.windows));
     tell("windows_dropped_total", counter, "Windows that were answered and found no room.", count(counts.windows_dropped));
     tell("windows_skipped_total", counter, "Windows passed over because the board was too slow.", count(counts.windows_skipped));
+    tell("windows_failed_total", counter, "Windows that the backbone could not answer.", count(counts.windows_failed));
     tell("stride", gauge, "One window in so many is answered.", count(counts.stride));
     tell("frames_total", counter, "Frames that were heard.", count(counts.frames));
     tell("frames_lost_total", counter, "Frames that found no room.", count(counts.frames_lost));
@@ -60,5 +61,57 @@ fn text(counts: &Counts, facts: Option<&Facts>, temperature_c: Option<f64>, watc
     tell("drift", gauge, "Distance of new embeddings from the learned, in spreads.", report.and_then(|r| r.drift));
     tell("temperature_celsius", gauge, "Hottest zone of the board.", temperature_c);
     tell("clients", gauge, "Who watch the stream.", Some(watching as f64));
+    microphones(&mut text, counts);
     text
+}
+
+/// What is counted of each microphone.
+fn microphones(text: &mut String, counts: &Counts) {
+    type Of = fn(&SourceCounts) -> Option<f64>;
+    let all: [(&str, &str, &str, Of); 8] = [
+        ("window_age_seconds", "gauge", "How long ago a window was answered.", |s| s.answered_ms_ago.map(|ms| ms as f64 * 1e-3)),
+        ("frames_captured_total", "counter", "Frames that it gave.", |s| Some(s.capture?.captured_frames as f64)),
+        ("frames_lost_total", "counter", "Frames of these that found no room.", |s| Some(s.capture?.lost_frames as f64)),
+        ("xruns_total", "counter", "Times that the device itself lost sound.", |s| Some(s.capture?.xruns.into())),
+        ("not_numbers_total", "counter", "Samples that were no numbers.", |s| Some(s.capture?.not_numbers as f64)),
+        ("reopened_total", "counter", "Times that it was opened again.", |s| Some(s.capture?.reopened.into())),
+        ("hung_total", "counter", "Streams that hung when they were closed.", |s| Some(s.capture?.hung.into())),
+        ("events_dropped_total", "counter", "What it had to tell and found no room for.", |s| Some(s.capture?.dropped_events as f64)),
+    ];
+    for (name, kind, help, of) in all {
+        let values: Vec<_> = counts.sources.iter().filter_map(|s| Some((escaped(&s.name), of(s)?))).collect();
+        if !values.is_empty() {
+            _ = writeln!(text, "# HELP wheatear_microphone_{name} {help}\n# TYPE wheatear_microphone_{name} {kind}");
+        }
+        for (microphone, value) in values {
+            _ = writeln!(text, "wheatear_microphone_{name}{{microphone=\"{microphone}\"}} {value}");
+        }
+    }
+}
+
+/// A label's value.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::capture::CaptureCounts;
+
+    #[test]
+    fn each_microphone_has_its_own_counts_under_a_name_that_is_escaped() {
+        let capture = Some(CaptureCounts { xruns: 3, lost_frames: 7, ..CaptureCounts::default() });
+        let sources = vec![
+            SourceCounts { name: "a \"b\" \\ c\nd".into(), answered_ms_ago: Some(1500), capture },
+            SourceCounts { name: "fed".into(), ..SourceCounts::default() },
+        ];
+        let text = text(&Counts { sources, ..Counts::default() }, None, None, 0);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("wheatear_microphone_")).collect();
+        let label = r#"{microphone="a \"b\" \\ c\nd"}"#;
+        assert_eq!(lines.len(), 8, "{text}");
+        for (name, value) in [("window_age_seconds", "1.5"), ("xruns_total", "3"), ("frames_lost_total", "7")] {
+            assert!(lines.contains(&format!("wheatear_microphone_{name}{label} {value}").as_str()), "{text}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub const BODY_LEN_BYTES: usize = 16 * 1024;
 pub const COMMANDS: usize = 16;
 /// Shortest token.
 pub const TOKEN_LEN_MIN: usize = 16;
-/// A daemon that has answered no window for so long does not hear.
+/// A microphone of which no window was answered for so long is not heard.
 const DEAF: Duration = Duration::from_secs(30);
 
 /// How the daemon is served.
@@ -196,14 +196,32 @@ pub fn check(settings: &ServeSettings) -> Result<()> {
 impl Desk {
     /// Why it is not well, if so.
     fn ill(&self) -> Option<String> {
-        let heard = self.watch.heard_ago().unwrap_or_else(|| self.begun.elapsed());
-        (heard > DEAF + self.about.rest).then(|| format!("no window was answered for {} s", heard.as_secs()))
+        let ago = |n: usize| self.watch.answered_ago(n).unwrap_or_else(|| self.begun.elapsed());
+        let ages: Vec<(&str, Duration)> = self.about.microphones.iter().enumerate().map(|(n, name)| (name.as_str(), ago(n))).collect();
+        deaf(&ages, DEAF + self.about.rest)
     }
+}
+
+/// Which microphones are not heard, of which a window was answered so long ago; none when all are.
+fn deaf(ages: &[(&str, Duration)], limit: Duration) -> Option<String> {
+    let deaf: Vec<String> = ages
+        .iter()
+        .filter(|(_, age)| *age > limit)
+        .map(|(name, age)| format!("{name}: no window was answered for {} s", age.as_secs()))
+        .collect();
+    (!deaf.is_empty()).then(|| deaf.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_deaf_microphone_of_two_is_named() {
+        let (s, limit) = (Duration::from_secs, Duration::from_secs(30));
+        assert_eq!(deaf(&[("yeti", s(30)), ("moth", s(1))], limit), None);
+        assert_eq!(deaf(&[("yeti", s(1)), ("moth", s(95))], limit).unwrap(), "moth: no window was answered for 95 s");
+    }
 
     #[test]
     fn beyond_loopback_a_token_and_tls_are_needed() {

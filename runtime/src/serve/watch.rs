@@ -73,7 +73,8 @@ struct Held {
     facts: Option<Facts>,
     updates: VecDeque<Update>,
     columns: Vec<Columns>,
-    heard: Option<Instant>,
+    /// When the newest window of each microphone was answered.
+    answered: Vec<Option<Instant>>,
 }
 
 /// Columns of one microphone that are not told yet.
@@ -94,7 +95,7 @@ impl Watch {
             facts: None,
             updates: resident(Update::NONE, UPDATES),
             columns: Vec::new(),
-            heard: None,
+            answered: Vec::new(),
         };
         Watch { held: Arc::new(Mutex::new(held)), told: broadcast::channel(WAITING).0, sound: broadcast::channel(WAITING).0 }
     }
@@ -143,9 +144,9 @@ impl Watch {
         self.held().updates.iter().cloned().collect()
     }
 
-    /// How long ago a window was answered.
-    pub fn heard_ago(&self) -> Option<Duration> {
-        self.held().heard.map(|at| at.elapsed())
+    /// How long ago a window of this microphone was answered.
+    pub fn answered_ago(&self, source: usize) -> Option<Duration> {
+        self.held().answered.get(source).copied().flatten().map(|at| at.elapsed())
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -196,7 +197,12 @@ impl Sink for Watch {
         match *glance {
             Glance::Adapter(facts) => self.held().facts = Some(facts.clone()),
             Glance::Window { source, window, end, is_silent, guesses, unknown } => {
-                self.held().heard = Some(Instant::now());
+                let (mut held, n) = (self.held(), source as usize);
+                if held.answered.len() <= n {
+                    held.answered.resize(n + 1, None);
+                }
+                held.answered[n] = Some(Instant::now());
+                drop(held);
                 if self.told.receiver_count() > 0 {
                     let window =
                         json!({"source": source, "window": window, "at": end, "silent": is_silent, "guesses": guesses, "unknown": unknown});
@@ -261,6 +267,13 @@ mod tests {
         assert_eq!((all.len(), all[0].0, all[EVENTS - 1].0), (EVENTS, 1011, 12));
         assert!(watch.follow(None).0.is_empty());
         assert_eq!(watch.follow(Some(5000)).0.len(), EVENTS, "a number of a daemon before");
+    }
+
+    #[test]
+    fn each_microphone_is_answered_by_itself() {
+        let mut watch = Watch::new();
+        watch.glance(&Glance::Window { source: 1, window: 1, end: Moment::UNKNOWN, is_silent: true, guesses: &[], unknown: None });
+        assert!(watch.answered_ago(0).is_none() && watch.answered_ago(1).is_some() && watch.answered_ago(2).is_none());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::daemon::{Daemon, Handle, Sink, Source};
 use crate::latent::SpaceId;
 use crate::learner::Budget;
 use crate::live::learning::Learning;
+use crate::live::pace::BEHIND_HOPS;
 use crate::live::smooth::Rule;
 use crate::serve::watch::Watch;
 use crate::serve::{About, BackboneFacts, Server};
@@ -222,8 +223,12 @@ fn source(config: &Config, manifest: &Manifest, (name, device): (String, Option<
     // The backbone's own rate needs no resampling here, which looks ahead.
     let rate_hz = listen.rate_hz.or(Some(manifest.audio.rate_hz));
     let channel = listen.channel.map_or(Channel::Mean, |n| Channel::One(n - 1));
+    let hop_s = f64::from(manifest.audio.hop_samples) / f64::from(manifest.audio.rate_hz);
+    let usual = MicrophoneSettings::default();
+    // A board that is too slow must see that it is behind before sound is lost.
+    let ring_time = usual.ring_time + Duration::from_secs_f64(2.0 * BEHIND_HOPS * hop_s);
     let duty = duty(config, manifest)?;
-    let source = Source::microphone(MicrophoneSettings { device, rate_hz, channel, duty, ..MicrophoneSettings::default() })?;
+    let source = Source::microphone(MicrophoneSettings { device, rate_hz, channel, ring_time, duty, ..usual })?;
     Ok(Source { name, ..source })
 }
 

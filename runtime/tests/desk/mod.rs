@@ -3,11 +3,11 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use wheatear::audio::capture::Reader;
 use wheatear::audio::capture::feed::Feed;
+use wheatear::audio::capture::{CaptureEvent, Reader};
 use wheatear::backbone::Backbone;
 use wheatear::backbone::manifest::{GraphInput, Manifest};
 use wheatear::clock::since_boot_ns;
@@ -91,6 +91,17 @@ pub struct Desk {
     /// Samples that were fed to each, and when the first was captured.
     pub fed: Vec<u64>,
     pub begun_ns: u64,
+    /// What happens to the microphones.
+    pub happens: Vec<SyncSender<CaptureEvent>>,
+}
+
+/// What a desk is made of.
+pub struct Parts<'a> {
+    pub sources: usize,
+    pub sinks: Vec<Box<dyn Sink>>,
+    pub is_live: bool,
+    pub settings: &'a Settings,
+    pub backbone: &'a dyn Fn() -> Box<dyn Backbone>,
 }
 
 impl Desk {
@@ -108,7 +119,13 @@ impl Desk {
         Desk::with(sources, more_sinks, is_live, &Settings::default())
     }
 
-    pub fn with(sources: usize, more_sinks: Vec<Box<dyn Sink>>, is_live: bool, settings: &Settings) -> Desk {
+    pub fn with(sources: usize, sinks: Vec<Box<dyn Sink>>, is_live: bool, settings: &Settings) -> Desk {
+        // Longer than a hop.
+        let takes = if is_live { Duration::from_millis(60) } else { Duration::ZERO };
+        Desk::from(Parts { sources, sinks, is_live, settings, backbone: &|| Box::new(Tones(takes)) })
+    }
+
+    pub fn from(Parts { sources, mut sinks, is_live, settings, backbone }: Parts) -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let origin = Origin { device: [7; 16], incarnation: 1 };
         let creation = Creation::new(SpaceId([3; 32]), "tones", DIM as u32, 8, vec![0.005; DIM], origin).with_replay_rows(1024);
@@ -116,16 +133,13 @@ impl Desk {
         let learning = Learning::new(adapter, 1, Budget::default()).unwrap();
         let (feeds, readers): (Vec<Feed>, Vec<Reader>) = (0..sources).map(|_| Feed::new(RATE_HZ, 40_000)).unzip();
         let (tell, events) = channel();
-        let source =
-            |(n, reader)| Source { name: format!("mic {n}"), reader, events: sync_channel(1).1, is_live, microphone: None, tap: None };
-        let readers: Vec<Source> = readers.into_iter().enumerate().map(source).collect();
-        // Longer than a hop.
-        let takes = if is_live { Duration::from_millis(60) } else { Duration::ZERO };
-        let embedders = (0..sources).map(|_| Embedder::new(manifest(), Box::new(Tones(takes)), RATE_HZ).unwrap()).collect();
-        let mut sinks: Vec<Box<dyn Sink>> = more_sinks;
+        let (happens, happenings): (Vec<_>, Vec<_>) = (0..sources).map(|_| sync_channel(64)).unzip();
+        let source = |(n, (reader, events))| Source { name: format!("mic {n}"), reader, events, is_live, microphone: None, tap: None };
+        let readers: Vec<Source> = readers.into_iter().zip(happenings).enumerate().map(source).collect();
+        let embedders = (0..sources).map(|_| Embedder::new(manifest(), backbone(), RATE_HZ).unwrap()).collect();
         sinks.push(Box::new(Told(tell)));
         let daemon = Daemon::start(settings, readers, embedders, learning, sinks).unwrap();
-        Desk { folder, daemon: Some(daemon), feeds, events, fed: vec![0; sources], begun_ns: since_boot_ns() }
+        Desk { folder, daemon: Some(daemon), feeds, events, fed: vec![0; sources], begun_ns: since_boot_ns(), happens }
     }
 
     pub fn daemon(&self) -> &Daemon {

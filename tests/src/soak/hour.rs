@@ -179,7 +179,7 @@ impl Fed {
         let handle = daemon.handle().clone();
         let mut counts = handle.counts()?;
         wait_until("all samples were heard", || {
-            counts = handle.counts().unwrap_or(counts);
+            counts = handle.counts().unwrap_or_else(|_| counts.clone());
             counts.frames + counts.frames_lost >= self.fed
         })?;
         let lost = counts.frames_lost.max(self.feed.lost()) + counts.windows_dropped + counts.windows_skipped;

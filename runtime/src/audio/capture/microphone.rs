@@ -17,15 +17,14 @@ use cpal::{BufferSize, Data, InputCallbackInfo, StreamConfig, SupportedStreamCon
 
 use super::block::{block, drives, rest};
 use super::convert::{Channel, Interleaved};
-use super::devices::{self, CAPTURE_RATES_HZ, Input, InputFormat, Opening, refused};
+use super::devices::{self, Input, InputFormat, Opening, refused};
 use super::retry::{Backoff, Flow, StallWatch};
-use super::ring::{Counters, MAX_BLOCK_FRAMES, Reader, Rings, Writer, ring};
+use super::ring::{Counters, Reader, Rings, Writer, ring};
+use super::settings::MicrophoneSettings;
 use super::told::{CaptureCounts, CaptureEvent};
 use crate::clock::since_boot_ns;
 use crate::{Error, ErrorKind, Result};
 
-/// Frames that a ring may hold.
-pub const RING_FRAMES: std::ops::RangeInclusive<usize> = 2 * MAX_BLOCK_FRAMES..=1 << 26;
 /// Events that wait to be read; further ones are dropped and counted.
 pub const WAITING_EVENTS: usize = 64;
 /// Headers are made for callbacks of at least this many frames on average.
@@ -38,37 +37,6 @@ const TELL_EVERY_MS: u64 = 1000;
 const CLOSING: Duration = Duration::from_secs(2);
 /// Streams that may be left behind because they hang; from then on the microphone waits for one of them.
 pub const MOST_HUNG: u32 = 64;
-
-/// What is to be captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MicrophoneSettings {
-    /// Id, name or a part of the name, as [`devices::choose`] takes it; the default microphone when none is given.
-    pub device: Option<String>,
-    /// Rate to ask for in hertz, 8000 to 384000; the device's own where it is left out or the device has no such rate.
-    pub rate_hz: Option<u32>,
-    /// Which channel is heard.
-    pub channel: Channel,
-    /// Frames that may wait for the reader ([`RING_FRAMES`]); what comes on top is lost and counted. 4 bytes each.
-    pub ring_frames: usize,
-    /// Hears only now and then, so that the device and the board may rest; all the time when there is none.
-    pub duty: Option<Duty>,
-}
-
-/// Hears for a while, and rests until its next turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Duty {
-    /// How long sound is heard, from its first frame on.
-    pub on: Duration,
-    /// From one turn's begin to the next; where hearing takes longer, one begins at once.
-    pub every: Duration,
-}
-
-impl Default for MicrophoneSettings {
-    /// The default microphone at its own rate, all channels, ten seconds at 48 kHz.
-    fn default() -> Self {
-        MicrophoneSettings { device: None, rate_hz: None, channel: Channel::Mean, ring_frames: 480_000, duty: None }
-    }
-}
 
 /// What the callbacks, the thread and the owner share.
 #[derive(Debug, Default)]
@@ -85,6 +53,30 @@ struct Shared {
 pub struct Microphone {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Reads what a microphone counts; also once that has stopped.
+#[derive(Debug, Clone)]
+pub struct Counting {
+    shared: Arc<Shared>,
+}
+
+impl Counting {
+    /// What has been counted so far.
+    pub fn counts(&self) -> CaptureCounts {
+        let Shared { counters, opened, hung, dropped_events, .. } = &*self.shared;
+        // Lost before captured: what is lost meanwhile is not more than was captured.
+        let lost_frames = counters.lost.load(Relaxed);
+        CaptureCounts {
+            captured_frames: counters.captured.load(Relaxed),
+            lost_frames,
+            not_numbers: counters.not_numbers.load(Relaxed),
+            xruns: counters.xruns.load(Relaxed),
+            reopened: opened.load(Relaxed).saturating_sub(1),
+            hung: hung.load(Relaxed),
+            dropped_events: dropped_events.load(Relaxed),
+        }
+    }
 }
 
 /// A started microphone with the ends that its owner reads.
@@ -105,7 +97,7 @@ impl Microphone {
     /// `Config` for a rate or a ring that is out of range, `Limit` when the system gives no thread. A device that is not
     /// there is no error here, but a [`CaptureEvent::Lost`]: it may come.
     pub fn start(settings: MicrophoneSettings) -> Result<Running> {
-        check(&settings)?;
+        settings.check()?;
         let shared = Arc::new(Shared::default());
         let (writer, reader, rings) = ring(settings.ring_frames, settings.ring_frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
         let (tell, events) = sync_channel(WAITING_EVENTS);
@@ -135,20 +127,13 @@ impl Microphone {
 
     /// What has been counted so far.
     pub fn counts(&self) -> CaptureCounts {
-        let counters = &self.shared.counters;
-        // Lost before captured: what is lost meanwhile is not more than was captured.
-        let lost_frames = counters.lost.load(Relaxed);
-        CaptureCounts {
-            captured_frames: counters.captured.load(Relaxed),
-            lost_frames,
-            not_numbers: counters.not_numbers.load(Relaxed),
-            xruns: counters.xruns.load(Relaxed),
-            reopened: self.shared.opened.load(Relaxed).saturating_sub(1),
-            hung: self.shared.hung.load(Relaxed),
-            dropped_events: self.shared.dropped_events.load(Relaxed),
-        }
+        self.counting().counts()
     }
 
+    /// Reads its counts wherever it is given to.
+    pub fn counting(&self) -> Counting {
+        Counting { shared: self.shared.clone() }
+    }
     /// Closes the device and waits until that is done, at most some seconds. What was captured before can still be read.
     pub fn stop(&mut self) {
         self.shared.stop.store(true, Relaxed);
@@ -164,22 +149,6 @@ impl Drop for Microphone {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn check(settings: &MicrophoneSettings) -> Result<()> {
-    if let Some(rate) = settings.rate_hz.filter(|rate| !CAPTURE_RATES_HZ.contains(rate)) {
-        return Err(Error::new(ErrorKind::Config, "no microphone has such a rate")
-            .expected(format!("{} to {} Hz", CAPTURE_RATES_HZ.start(), CAPTURE_RATES_HZ.end()))
-            .found(format!("{rate} Hz"))
-            .cure("leave it out for the device's own rate"));
-    }
-    if !RING_FRAMES.contains(&settings.ring_frames) {
-        return Err(Error::new(ErrorKind::Config, "the ring of a microphone cannot be that long")
-            .expected(format!("{} to {} frames", RING_FRAMES.start(), RING_FRAMES.end()))
-            .found(settings.ring_frames)
-            .cure("ten seconds are 480000 frames at 48 kHz"));
-    }
-    Ok(())
 }
 
 /// The writer while a stream has it; it goes home when the stream's callback is dropped.
@@ -281,7 +250,7 @@ impl Supervisor {
         let ranges: Vec<SupportedStreamConfigRange> = device.supported_input_configs().map_err(cannot)?.collect();
         let formats: Vec<InputFormat> = ranges.iter().copied().map(InputFormat::from).collect();
         let opening = devices::opening(&formats, self.settings.channel, self.settings.rate_hz).map_err(|e| e.within(&input.id))?;
-        let writer = self.writer().ok_or_else(|| {
+        let writer = self.writer(self.settings.frames(opening.rate_hz)).ok_or_else(|| {
             let error = Error::new(ErrorKind::Busy, "the microphone cannot be closed").at(&input.id);
             error.cure("restart the sound server, or this program: its sound system hangs")
         })?;
@@ -302,12 +271,13 @@ impl Supervisor {
         Ok(Open { _stream: stream, failed, input, opening })
     }
 
-    /// The writer of the ring that is read: the one that came home, or a new one where that hangs.
-    fn writer(&mut self) -> Option<Writer> {
+    /// The writer of the ring that is read: the one that came home, or a new one where that hangs or holds less than `frames`.
+    fn writer(&mut self, frames: usize) -> Option<Writer> {
         let until = Instant::now() + CLOSING;
         while let Ok(writer) = self.returned.recv_timeout(until.saturating_duration_since(Instant::now())) {
             if self.rings.has(&writer) {
-                return Some(writer);
+                let longer = if frames > self.rings.frames() { self.rings.resize(frames, frames / MEAN_BLOCK_FRAMES) } else { None };
+                return longer.or(Some(writer));
             }
         }
         if self.shared.hung.load(Relaxed) >= MOST_HUNG {
@@ -507,17 +477,6 @@ mod tests {
         let Running { microphone, events, .. } = Microphone::start(settings()).unwrap();
         drop(microphone);
         assert_eq!(events.iter().last(), Some(CaptureEvent::Stopped));
-    }
-
-    #[test]
-    fn rates_and_rings_out_of_range_are_refused_with_what_is_allowed() {
-        let rates = [7999, 384_001].map(|rate| MicrophoneSettings { rate_hz: Some(rate), ..settings() });
-        let rings = [16_383, (1 << 26) + 1].map(|ring_frames| MicrophoneSettings { ring_frames, ..settings() });
-        for (bad, allowed) in rates.iter().map(|s| (s, "8000 to 384000 Hz")).chain(rings.iter().map(|s| (s, "16384 to 67108864 frames"))) {
-            let e = Microphone::start(bad.clone()).map(|_| ()).unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::Config);
-            assert!(e.to_string().contains(allowed), "{e}");
-        }
     }
 
     #[test]

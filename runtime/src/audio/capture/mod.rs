@@ -14,10 +14,12 @@ pub mod level;
 pub mod microphone;
 mod retry;
 pub mod ring;
+pub mod settings;
 pub mod told;
 
 pub use convert::Channel;
 pub use devices::{Input, InputFormat, inputs};
-pub use microphone::{Duty, Microphone, MicrophoneSettings, Running};
+pub use microphone::{Counting, Microphone, Running};
 pub use ring::{BlockHeader, Reader};
+pub use settings::{Duty, MicrophoneSettings};
 pub use told::{CaptureCounts, CaptureEvent};

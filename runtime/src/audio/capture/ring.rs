@@ -99,6 +99,22 @@ impl Rings {
         (Writer { samples, headers, counters, next_frame, number }, (samples_out, headers_out))
     }
 
+    /// Frames that the newest ring holds.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// A writer of a ring for `frames` samples in at most `blocks` blocks, in place of the last; none while the reader has not yet taken that.
+    pub fn resize(&mut self, frames: usize, blocks: usize) -> Option<Writer> {
+        let before = (self.frames, self.blocks);
+        (self.frames, self.blocks) = (frames, blocks);
+        let writer = self.replace();
+        if writer.is_none() {
+            (self.frames, self.blocks) = before;
+        }
+        writer
+    }
+
     /// A writer of a new ring, in place of one that does not come back; none while the reader has not yet taken the last.
     pub fn replace(&mut self) -> Option<Writer> {
         let number = self.number.wrapping_add(1);
@@ -195,6 +211,11 @@ impl Reader {
     /// Samples that wait to be taken.
     pub fn waiting(&self) -> usize {
         self.samples.slots()
+    }
+
+    /// Samples that may wait.
+    pub fn room(&self) -> usize {
+        self.samples.buffer().capacity()
     }
 
     /// Whether the microphone has stopped and everything was taken.
@@ -321,6 +342,20 @@ mod tests {
         assert!(!r.has_ended() && rings.replace().is_some());
         drop(rings);
         assert!(r.has_ended());
+    }
+
+    #[test]
+    fn a_longer_ring_takes_the_place_of_a_shorter_one_once_the_reader_has_the_last() {
+        let (mut w, mut r, _, mut rings) = pair(10, 4);
+        push(&mut w, 6);
+        let mut longer = rings.resize(100, 40).unwrap();
+        assert!(rings.resize(1000, 400).is_none() && rings.frames() == 100, "the reader has not yet taken the last");
+        drop(w);
+        (0..4).for_each(|_| push(&mut longer, 25));
+        let mut x = r.buffer();
+        let got: Vec<_> = (0..6).map(|_| r.next(&mut x).map(|h| (h.first_frame, h.frames))).collect();
+        assert_eq!(got, [Some((0, 6)), Some((6, 25)), Some((31, 25)), Some((56, 25)), Some((81, 25)), None]);
+        assert_eq!(r.room(), 100);
     }
 
     proptest! {

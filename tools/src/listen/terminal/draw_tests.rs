@@ -54,6 +54,7 @@ fn counted() -> Model {
         answer_ms: Some((20.0, 31.0)),
         events_lost: 0,
         backbone_cpu_s: 1.5,
+        ..Counts::default()
     };
     model.update(at(14.0), Input::Answer(Command::Counts, Ok(Answer::Counts(counts))));
     model

@@ -67,7 +67,7 @@ pub fn draw(model: &Model, look: Look, frame: &mut Frame) {
 }
 
 fn draw_title(model: &Model, look: Look, frame: &mut Frame, area: Rect) {
-    let served = model.counts.map(|c| c.serving).filter(|g| *g > 0);
+    let served = model.counts.as_ref().map(|c| c.serving).filter(|g| *g > 0);
     let served = served.map_or("no head serves yet".to_owned(), |g| format!("generation {g} serves"));
     let clock = clock_time(&model.now);
     let right = format!(" {served}  {clock} ");
