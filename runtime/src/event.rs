@@ -13,6 +13,9 @@ use crate::units::Moment;
 /// Number of the event schema.
 pub const EVENT_SCHEMA: u32 = 1;
 
+/// Classes that [`What::Serving`] names at most: it comes with each label, and a device may know thousands.
+pub const CLASSES_NAMED: usize = 64;
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -87,6 +90,12 @@ pub enum What {
     Learned {
         /// File, or name of the microphone.
         source: String,
+        /// Number of the event that it was said of, if it was of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        /// Begin of the first window that it was said of, and end of the last; of live sound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        span: Option<(Moment, Moment)>,
         /// Classes it was said to be.
         classes: Vec<String>,
         /// Rows learned from it.
@@ -107,8 +116,11 @@ pub enum What {
     },
     /// A head serves from now on: that of the event's generation.
     Serving {
-        /// Classes that it knows.
+        /// Classes that it knows, [`CLASSES_NAMED`] of them.
         classes: Vec<String>,
+        /// How many it knows beside.
+        #[serde(default, skip_serializing_if = "is_none")]
+        unnamed: u64,
         /// Time that it took from the label on, in ms.
         took_ms: f64,
         /// True when nothing has tried it: it bridges the time until the head of the newest label is there.
@@ -128,6 +140,10 @@ pub enum What {
         /// What happened and what to do next.
         text: String,
     },
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl What {
@@ -242,9 +258,9 @@ mod tests {
             What::Began { id: 1, source: source.clone(), begin: at, class: class.clone(), probability: 1.0, unknown: None },
             What::Heard { id: None, source: source.clone(), begin_s: 0.0, end_s: 0.0, span: None, class, probability: 1.0, unknown: None },
             What::Asked { window: 1, source: source.clone(), span, guesses: vec![], unknown: None },
-            What::Learned { source: source.clone(), classes: vec![], rows: 1, by: by.clone(), durable: true },
+            What::Learned { source: source.clone(), id: None, span: None, classes: vec![], rows: 1, by: by.clone(), durable: true },
             What::Undone { rows: 1, by, durable: true },
-            What::Serving { classes: vec![], took_ms: 1.0, untried: false, refused: None },
+            What::Serving { classes: vec![], unnamed: 0, took_ms: 1.0, untried: false, refused: None },
             What::Notice { level: Level::Info, source, text: String::new() },
         ];
         for what in all {

@@ -262,6 +262,31 @@ fn undo_frees_the_windows_of_labels_that_were_given_in_another_order() {
 }
 
 #[test]
+fn a_label_says_of_which_event_and_which_sound_it_is() {
+    let mut desk = Desk::new(1, vec![]);
+    for _ in 0..2 {
+        desk.learn(0, 500.0, "low");
+        desk.learn(0, 1500.0, "high");
+    }
+    let span = desk.play(0, 500.0);
+    let id = desk.event("low", |e| began(e).filter(|b| b.0 == "low").map(|b| b.1));
+    desk.play(0, 1500.0);
+    let labels = LabelSet::single(ClassName::new("low").unwrap());
+    desk.daemon().handle().label(Target::Event(id), labels, "test").unwrap();
+    desk.label(0, (span.1, u64::MAX), "high").unwrap();
+    let told = desk.stop().into_iter().filter_map(|e| match e.what {
+        What::Learned { id, span: Some((begin, end)), .. } => Some((id, begin.monotonic_ns, end.monotonic_ns)),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let hop_ns = 50_000_000;
+    assert_eq!(told.iter().map(|t| t.0).collect::<Vec<_>>(), [Some(id), None]);
+    // The event begins and ends with windows that reach into what is beside it.
+    assert!(told[0].1.abs_diff(span.0) <= 2 * hop_ns && told[0].2.abs_diff(span.1) <= 2 * hop_ns, "{told:?} {span:?}");
+    assert!(told[1].1 < told[1].2 && told[1].1.abs_diff(span.1) <= 2 * hop_ns, "{told:?} {span:?}");
+}
+
+#[test]
 fn what_is_shown_of_a_window_is_what_decides_when_classes_are_told_each_by_itself() {
     struct Shown(Sender<Vec<(String, f32)>>);
     impl Sink for Shown {

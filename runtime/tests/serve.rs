@@ -183,6 +183,7 @@ fn a_sound_is_heard_labelled_known_and_taken_back_over_the_api() {
     let metrics = served.get("/metrics").body;
     assert!(metrics.contains("\nwheatear_classes 2\n") && metrics.contains("# TYPE wheatear_windows_total counter"), "{metrics}");
     let backbone = metrics.lines().find_map(|line| line.strip_prefix("wheatear_backbone_cpu_seconds_total "));
+    assert!(metrics.contains("\nwheatear_microphone_window_age_seconds{microphone=\"mic 0\"} "), "{metrics}");
     assert!(backbone.is_some_and(|s| s.parse::<f64>().is_ok_and(|s| s > 0.0)), "{metrics}");
     assert_eq!((served.get("/healthz").status, served.get("/healthz").body.as_str()), (200, "ok\n"));
 }
@@ -242,7 +243,15 @@ fn bad_requests_are_refused_with_why_and_change_nothing() {
         assert!((400..500).contains(&reply.status), "{body}: {}", reply.status);
         assert!(error["error"]["text"].as_str().unwrap().contains(part), "{body}: {error}");
     }
-    for path in ["/api/v1/events?limit=0", "/api/v1/events?limit=501", "/api/v1/events?before=x", "/api/v1/events?other=1"] {
+    assert_eq!(served.post("/api/v1/labels", "", r#"{"target": {"event": 99}, "labels": "low"}"#).status, 404);
+    for path in [
+        "/api/v1/stream?sound=2",
+        "/api/v1/stream?sounds=1",
+        "/api/v1/events?limit=0",
+        "/api/v1/events?limit=501",
+        "/api/v1/events?before=x",
+        "/api/v1/events?other=1",
+    ] {
         assert_eq!(served.get(path).status, 400, "{path}");
     }
     for path in

@@ -52,7 +52,7 @@ fn heard(id: u64, class: &str) -> Event {
 
 fn serving() -> Event {
     let classes = vec!["wren".into(), "jay".into()];
-    Event::new(Moment::UNKNOWN, 8, What::Serving { classes, took_ms: 1.0, untried: false, refused: None })
+    Event::new(Moment::UNKNOWN, 8, What::Serving { classes, unnamed: 0, took_ms: 1.0, untried: false, refused: None })
 }
 
 fn json(message: &Message) -> Value {
@@ -193,9 +193,11 @@ fn a_label_that_the_broker_keeps_is_ignored_at_each_start() {
         assert!(asked.try_recv().is_err());
         drop(device);
     }
-    // Deleting it is no request.
+    // Deleting it is no request, and one that is kept while the device runs is none either.
     let mut listener = broker.listen().unwrap();
     let (device, asked) = device(&settings(broker.port()));
+    assert!(json(&listener.under("wheatear/box/answer").unwrap())["text"].as_str().unwrap().contains("retained"));
+    broker.publish("wheatear/box/label", label, &["-r"]).unwrap();
     assert!(json(&listener.under("wheatear/box/answer").unwrap())["text"].as_str().unwrap().contains("retained"));
     broker.publish("wheatear/box/label", "", &["-r"]).unwrap();
     broker.publish("wheatear/box/undo", r#"{"labels": 1}"#, &[]).unwrap();

@@ -178,6 +178,16 @@ fn through_the_page(width: u32, height: u32) {
     }
     browser.wait_for("that it says so", "return /Took|Forgotten/.test(document.querySelector('#message').textContent)");
 
+    // What nobody has named is not what undo takes back next.
+    let next = |by: &str| {
+        let label = json!({"classes": ["owl"], "rows": 1, "by": by});
+        let script = format!(
+            "const done = arguments[0]; import('/say.js').then(say => {{ say.onLearned({label}); done(document.querySelector('#undo').textContent); }})"
+        );
+        browser.command("execute/async", &json!({"script": script, "args": []}))
+    };
+    assert!(next("ordinary sound") != "Undo: owl" && next("anna") == "Undo: owl");
+
     // A phone need not scroll sideways, every control has a name, and what is not trusted is text.
     let wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth").as_f64().unwrap();
     assert!(wide <= 0.0, "{wide} px too wide at {width}");

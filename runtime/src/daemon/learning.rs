@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer};
 
 use super::{Answered, Counters, Names, Published, Reply};
-use crate::event::{Level, What};
+use crate::event::{CLASSES_NAMED, Level, What};
 use crate::latent::Quantiser;
+use crate::learn::ClassName;
 use crate::learner::Judge;
 use crate::live::facts::Facts;
 use crate::live::learning::{Learning, Lesson};
 use crate::store::Acknowledgement;
+use crate::units::Moment;
 use crate::{Error, ErrorKind, Result};
 
 /// Labels whose windows are remembered.
@@ -25,11 +27,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// What this thread is asked to do.
 pub(super) enum Errand {
-    /// `windows` are the numbers of those that it takes.
     Learn {
         lesson: Lesson,
-        windows: Vec<u64>,
-        source: String,
+        about: About,
         reply: Reply<Answered>,
     },
     Undo {
@@ -40,13 +40,23 @@ pub(super) enum Errand {
     /// A window that nobody named is background.
     Ordinary {
         lesson: Lesson,
-        source: String,
+        about: About,
     },
     /// Another adapter takes the place of this one.
     Swap {
         learning: Box<Learning>,
         reply: Reply<()>,
     },
+}
+
+/// What a label is about.
+pub(super) struct About {
+    pub source: String,
+    /// The event that it was said of.
+    pub id: Option<u64>,
+    pub span: (Moment, Moment),
+    /// Numbers of the windows that it takes.
+    pub windows: Vec<u64>,
 }
 
 /// What it has to say.
@@ -117,7 +127,8 @@ pub(super) fn run(learning: Learning, quantiser: &Quantiser, hop: Duration, ends
 impl Work<'_> {
     fn run(&mut self, errand: Errand) {
         match errand {
-            Errand::Learn { lesson, windows, source, reply } => {
+            Errand::Learn { lesson, about, reply } => {
+                let About { source, id, span, windows } = about;
                 let begun = Instant::now();
                 let (ack, falls) = match self.learning.learn(&lesson) {
                     Ok(learned) => learned,
@@ -135,8 +146,8 @@ impl Work<'_> {
                 self.bridge(&lesson, begun);
                 let (positive, negative) = (lesson.labels.positive(), lesson.labels.negative());
                 let classes = positive.iter().map(ToString::to_string).chain(negative.iter().map(|c| format!("!{c}"))).collect();
-                let rows = lesson.rows.len() as u64;
-                self.tell(What::Learned { source, classes, rows, by: lesson.by, durable: ack.durable });
+                let (rows, span) = (lesson.rows.len() as u64, Some(span));
+                self.tell(What::Learned { source, id, span, classes, rows, by: lesson.by, durable: ack.durable });
                 for fall in falls {
                     let text = format!("answers got worse: {:?} fell from {:.2} to {:.2}", fall.of, fall.change.before, fall.change.after);
                     self.tell(What::Notice { level: Level::Warning, source: "adapter".into(), text });
@@ -152,10 +163,10 @@ impl Work<'_> {
                 }
                 Err(e) => drop(reply.send(Err(e))),
             },
-            Errand::Ordinary { lesson, source } => match self.learning.learn(&lesson) {
+            Errand::Ordinary { lesson, about: About { source, id, span, .. } } => match self.learning.learn(&lesson) {
                 Ok((ack, _)) => {
                     let (rows, by) = (lesson.rows.len() as u64, lesson.by);
-                    self.tell(What::Learned { source, classes: Vec::new(), rows, by, durable: ack.durable });
+                    self.tell(What::Learned { source, id, span: Some(span), classes: Vec::new(), rows, by, durable: ack.durable });
                 }
                 Err(e) => log::warn!("{e}: ordinary sound was not learned"),
             },
@@ -215,13 +226,13 @@ impl Work<'_> {
         self.bridged = false;
         let standing = self.learning.standing();
         let judge = standing.map(|s| Judge::new(&s.served, self.quantiser));
-        let classes = judge.iter().flat_map(|j| j.classes()).map(ToString::to_string).collect();
+        let (classes, unnamed) = known(judge.as_ref().map_or(&[], Judge::classes));
         let generation = standing.map_or(0, |s| s.generation);
         let refused = standing.and_then(|s| s.verdict.as_ref()).filter(|v| !v.accepts()).map(ToString::to_string);
         if self.send(judge, generation) {
             self.ends.counters.serving.store(generation, Relaxed);
             let took_ms = begun.elapsed().as_secs_f64() * 1e3;
-            self.tell(What::Serving { classes, took_ms, untried: false, refused });
+            self.tell(What::Serving { classes, unnamed, took_ms, untried: false, refused });
         }
         let unjudged = self.learning.standing().and_then(|s| s.served.unjudged(self.learning.adapter()));
         let before = std::mem::replace(&mut self.doubted, unjudged.is_some());
@@ -260,10 +271,11 @@ impl Work<'_> {
         match self.learning.provisional(lesson) {
             Ok(Some(served)) => {
                 let judge = Judge::new(&served, self.quantiser);
-                let classes = judge.classes().iter().map(ToString::to_string).collect();
+                let (classes, unnamed) = known(judge.classes());
                 self.bridged = true;
                 if self.send(Some(judge), self.learning.adapter().generation()) {
-                    self.tell(What::Serving { classes, took_ms: begun.elapsed().as_secs_f64() * 1e3, untried: true, refused: None });
+                    let took_ms = begun.elapsed().as_secs_f64() * 1e3;
+                    self.tell(What::Serving { classes, unnamed, took_ms, untried: true, refused: None });
                 }
             }
             Ok(None) => {}
@@ -278,6 +290,25 @@ impl Work<'_> {
     }
 }
 
+/// The classes that are named of those that a head knows, and how many there are beside.
+fn known(all: &[ClassName]) -> (Vec<String>, u64) {
+    let named = all.iter().take(CLASSES_NAMED).map(ToString::to_string).collect();
+    (named, all.len().saturating_sub(CLASSES_NAMED) as u64)
+}
+
 fn answered(rows: u64, ack: &Acknowledgement) -> Answered {
     Answered { rows, generation: ack.generation, durable: ack.durable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_classes_some_are_named_and_the_others_counted() {
+        let all: Vec<ClassName> = (0..CLASSES_NAMED + 6).map(|n| ClassName::new(&n.to_string()).unwrap()).collect();
+        let (named, more) = known(&all);
+        assert_eq!((named.len(), named[63].as_str(), more), (CLASSES_NAMED, "63", 6));
+        assert_eq!(known(&all[..2]), (vec!["0".to_owned(), "1".to_owned()], 0));
+    }
 }

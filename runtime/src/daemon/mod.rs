@@ -191,7 +191,7 @@ impl Handle {
     /// Says what was heard. Answers when it is committed; the head follows with an event.
     ///
     /// # Errors
-    /// `Input` when the target holds no window that can be learned, or `by` is [`ORDINARY`]; `Busy` when too many labels wait, or the daemon has stopped; as
+    /// `Input` when the target holds no window that can be learned, or `by` is [`ORDINARY`]; `Missing` when no such event is held; `Busy` when too many labels wait, or the daemon has stopped; as
     /// [`Learning::learn`].
     pub fn label(&self, target: Target, labels: LabelSet, by: &str) -> Result<Answered> {
         if by == ORDINARY {

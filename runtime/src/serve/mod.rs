@@ -109,17 +109,14 @@ impl Server {
     ///
     /// # Errors
     /// `Config` when the address is not loopback and a token or TLS is missing, the token is too short, or certificate and key cannot
-    /// be used; `Busy` when the address is taken; `Storage` when the system gives no thread.
+    /// be used, or the address is not this device's; `Busy` when the address is taken; `Storage` when the system gives no thread or socket.
     pub fn start(settings: &ServeSettings, watch: Watch, handle: Handle, about: About, history: Option<History>) -> Result<Server> {
         check(settings)?;
         let tls = settings.tls.as_ref().map(|(chain, key)| connection::tls(chain, key)).transpose()?;
-        let taken = |e: std::io::Error| {
-            let error = Error::new(ErrorKind::Busy, "the page cannot be served at this address").at(settings.address).because(e);
-            error.cure("end the program that has it, or give another port (serve.address)")
-        };
-        let listener = TcpListener::bind(settings.address).map_err(taken)?;
-        listener.set_nonblocking(true).map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
+        let refused = |e| unbound(settings.address, e);
+        let listener = TcpListener::bind(settings.address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
         let failed = |e: std::io::Error| Error::new(ErrorKind::Storage, "the system gives no thread").at("serving").because(e);
         // One thread serves; commands wait for the daemon on as many more as may wait.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(COMMANDS).build().map_err(failed)?;
@@ -170,6 +167,18 @@ impl Drop for Server {
     }
 }
 
+fn unbound(address: SocketAddr, e: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let (kind, cure) = match e.kind() {
+        Io::AddrInUse => (ErrorKind::Busy, "end the program that has it, or give another port (serve.address)"),
+        Io::AddrNotAvailable => (ErrorKind::Config, "give an address that this device has, or 0.0.0.0 for all (serve.address)"),
+        Io::PermissionDenied => (ErrorKind::Config, "give a port from 1024 on (serve.address), or allow this one (CAP_NET_BIND_SERVICE)"),
+        _ => (ErrorKind::Storage, "look at the system's limits (ulimit -n) and its network"),
+    };
+    let found = e.to_string();
+    Error::new(kind, "the page cannot be served at this address").at(address).found(found).because(e).cure(cure)
+}
+
 /// Whether it may be served so.
 ///
 /// # Errors
@@ -215,6 +224,19 @@ fn deaf(ages: &[(&str, Duration)], limit: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_an_address_cannot_be_had_is_told_apart() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (address, kind, cure) in [
+            (taken.local_addr().unwrap(), ErrorKind::Busy, "another port"),
+            // Of a network that documents are written with (RFC 5737).
+            ("192.0.2.1:7380".parse().unwrap(), ErrorKind::Config, "an address that this device has"),
+        ] {
+            let error = unbound(address, TcpListener::bind(address).unwrap_err());
+            assert!(error.kind() == kind && error.to_string().contains(cure), "{error}");
+        }
+    }
 
     #[test]
     fn one_deaf_microphone_of_two_is_named() {

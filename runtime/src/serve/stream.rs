@@ -23,6 +23,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 const WATCHERS: usize = 96;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     sound: Option<String>,
 }
@@ -35,11 +36,12 @@ struct Line {
 }
 
 pub(super) async fn stream(State(desk): Shared, wanted: Result<Query<Wanted>, QueryRejection>, headers: HeaderMap) -> Response {
-    let Ok(Query(Wanted { sound })) = wanted else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            &Error::new(ErrorKind::Input, "the stream cannot be asked for so").expected("sound=1, or nothing"),
-        );
+    let sound = match wanted.map(|Query(wanted)| wanted.sound) {
+        Ok(sound) if sound.as_deref().is_none_or(|sound| ["0", "1"].contains(&sound)) => sound,
+        _ => {
+            let error = Error::new(ErrorKind::Input, "the stream cannot be asked for so").expected("sound=1, sound=0, or nothing");
+            return refuse(StatusCode::BAD_REQUEST, &error);
+        }
     };
     if desk.watch.watching() >= WATCHERS {
         let error =

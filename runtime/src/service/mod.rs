@@ -16,7 +16,7 @@ use crate::audio::capture::feed::Tap;
 use crate::audio::capture::{Channel, Duty, MicrophoneSettings, devices};
 use crate::backbone::manifest::Manifest;
 use crate::board::Board;
-use crate::config::{Config, ListenConfig};
+use crate::config::Config;
 use crate::daemon::{Daemon, Handle, Sink, Source};
 use crate::latent::SpaceId;
 use crate::learner::Budget;
@@ -45,7 +45,8 @@ struct Taught {
 
 /// A daemon that runs.
 pub struct Service {
-    config: Config,
+    /// What it was started with: what waits for a restart waits until there is one.
+    started: Config,
     adapter: Taught,
     about: About,
     server: Option<Server>,
@@ -97,7 +98,7 @@ impl Service {
             Some((serve, watch)) => Some(Server::start(&serve, watch, daemon.handle().clone(), about.clone(), history)?),
             None => None,
         };
-        Ok(Service { config, adapter: taught, about, server, daemon })
+        Ok(Service { started: config, adapter: taught, about, server, daemon })
     }
 
     /// What speaks to the daemon.
@@ -141,15 +142,9 @@ impl Service {
             self.daemon.handle().swap(Learning::new(adapter, taught.graph, taught.budget)?)?;
             log::info!("{}: another adapter is taught from now on", folder.display());
             self.adapter.identity = identity;
-            self.config.adapter.folder = config.adapter.folder.clone();
         }
         self.daemon.handle().configure(settings::daemon(&config)?)?;
-        let waits = settings::needs_restart(&self.config, &config);
-        // What waits for a restart waits until there is one.
-        let ListenConfig { microphones, rate_hz, channel, recent_s, on_s, every_s, nice, .. } = self.config.listen.clone();
-        self.config.classify = config.classify;
-        self.config.listen = ListenConfig { microphones, rate_hz, channel, recent_s, on_s, every_s, nice, ..config.listen };
-        Ok(waits)
+        Ok(settings::needs_restart(&self.started, &config))
     }
 
     /// Ends the page, stops the microphones, tells what is still heard, and commits.

@@ -4,7 +4,7 @@
 //! again a line in the log says how many were lost. That its sink fails, and that it works again, are its news. Dropping it lets the thread write what waits, for a limited time.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Counts {
         self.written.load(Relaxed)
     }
 
-    /// Events that found no room.
+    /// Events that found no room, or no sink that still runs.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }
@@ -93,6 +93,10 @@ impl Behind {
         Ok(Behind { name: name.into(), queue: Some(queue), ended, farewell, counts, lost_now: 0 })
     }
 
+    fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
     /// What became of the events; stays readable when the sink has been given away.
     pub fn counts(&self) -> Arc<Counts> {
         self.counts.clone()
@@ -118,7 +122,10 @@ impl Sink for Behind {
                     .at(&self.name)
                     .cure("look whether its disk is slow or hangs"))
             }
-            Err(TrySendError::Disconnected(_)) => Err(ended()),
+            Err(TrySendError::Disconnected(_)) => {
+                self.counts.lost.fetch_add(1, Relaxed);
+                Err(ended())
+            }
         }
     }
 
@@ -127,7 +134,10 @@ impl Sink for Behind {
     }
 
     fn lost(&self) -> u64 {
-        self.counts.lost() + self.counts.refused()
+        let counts = &self.counts;
+        // Of a thread that has ended what waited is lost, too.
+        let unheard = if self.has_ended() { counts.waiting() } else { 0 };
+        counts.lost() + counts.refused() + unheard
     }
 }
 
@@ -289,5 +299,7 @@ mod tests {
         behind.take(&event(1)).unwrap();
         assert_eq!(behind.ended.recv(), Err(std::sync::mpsc::RecvError));
         assert_eq!(behind.take(&event(2)).unwrap_err().kind(), ErrorKind::Storage);
+        // The one that it was at, and the one that nobody takes any more.
+        assert_eq!(behind.lost(), 2);
     }
 }

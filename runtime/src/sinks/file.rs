@@ -87,11 +87,17 @@ impl EventFile {
         Ok(file)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Cuts off what a failed write has left.
+    fn mend(&mut self) -> Result<()> {
         if self.is_torn {
             self.file.set_len(self.len).map_err(|e| Error::io("mend a file of events", &self.path, e))?;
             self.is_torn = false;
         }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.mend()?;
         if let Err(e) = self.file.write_all(bytes) {
             self.is_torn = true;
             return Err(Error::io("write events", &self.path, e));
@@ -107,6 +113,7 @@ impl EventFile {
     }
 
     fn rotate(&mut self) -> Result<()> {
+        self.mend()?;
         self.sync()?;
         let old = older(&self.path);
         std::fs::rename(&self.path, &old).map_err(|e| Error::io("rotate a file of events", &old, e))?;

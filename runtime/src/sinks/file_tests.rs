@@ -142,6 +142,19 @@ fn what_a_failed_write_left_is_cut_off_before_the_next() {
     assert_eq!(fs::read_to_string(&path).unwrap(), lines(Format::Csv, 1..3));
 }
 
+#[test]
+fn what_a_failed_write_left_is_not_rotated_away_with_what_is_whole() {
+    let (folder, path) = folder();
+    let limit = lines(Format::Csv, [1]).len() as u64 + 10;
+    let mut file = EventFile::open_bytes(&path, Format::Csv, limit).unwrap();
+    file.take(&heard(1, "mic", "wren")).unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2,mi").unwrap();
+    file.is_torn = true;
+    file.take(&heard(2, "mic", "wren")).unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("events.1.csv")).unwrap(), lines(Format::Csv, [1]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), lines(Format::Csv, [2]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

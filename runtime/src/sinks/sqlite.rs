@@ -290,9 +290,12 @@ impl Row<'_> {
                 Row { source: Some(source), span_ms: (span.0.wall_ms, span.1.wall_ms), unknown: *unknown, ..Row::default() }
             }
             // The first of several; the JSON has them all.
-            What::Learned { source, classes, .. } => {
-                Row { source: Some(source), class: classes.first().map(String::as_str), ..Row::default() }
-            }
+            What::Learned { source, span, classes, .. } => Row {
+                class: classes.first().map(String::as_str),
+                source: Some(source),
+                span_ms: (span.and_then(|s| s.0.wall_ms), span.and_then(|s| s.1.wall_ms)),
+                ..Row::default()
+            },
             What::Notice { source, .. } => Row { source: Some(source), ..Row::default() },
             What::Undone { .. } | What::Serving { .. } => Row::default(),
         }

@@ -51,10 +51,17 @@ fn a_label_of_several_classes_is_found_by_each() {
     let mut database = Database::open(&path, 1000).unwrap();
     let learned = |classes: &[&str]| {
         let classes = classes.iter().map(|c| (*c).to_owned()).collect();
-        Event::new(Moment::UNKNOWN, 3, What::Learned { source: "mic".into(), classes, rows: 1, by: "test".into(), durable: true })
+        Event::new(
+            Moment::UNKNOWN,
+            3,
+            What::Learned { source: "mic".into(), id: None, span: None, classes, rows: 1, by: "test".into(), durable: true },
+        )
     };
-    let serving =
-        Event::new(Moment::UNKNOWN, 3, What::Serving { classes: vec!["jay".into()], took_ms: 1.0, untried: false, refused: None });
+    let serving = Event::new(
+        Moment::UNKNOWN,
+        3,
+        What::Serving { classes: vec!["jay".into()], unnamed: 0, took_ms: 1.0, untried: false, refused: None },
+    );
     let all = [learned(&["wren", "jay"]), heard(2, "mic", "jay"), learned(&[]), learned(&["robin"]), serving, learned(&["wren"])];
     all.iter().for_each(|e| database.take(e).unwrap());
     let history = History::new(&path);

@@ -164,14 +164,19 @@ fn text(event: &Event) -> String {
             format!("{at} learned {classes}: {rows} windows{}", if *durable { "" } else { ", not durable yet" })
         }
         What::Undone { rows, .. } => format!("{at} took {rows} windows back"),
-        What::Serving { classes, took_ms, untried, refused } => match refused {
+        What::Serving { classes, unnamed, took_ms, untried, refused } => match refused {
             None if classes.is_empty() => format!("{at} knows nothing any more"),
-            None if *untried => format!("{at} takes it for {} until the new head is tried ({took_ms:.0} ms)", classes.join(", ")),
-            None => format!("{at} knows {} now ({took_ms:.0} ms)", classes.join(", ")),
+            None if *untried => format!("{at} takes it for {} until the new head is tried ({took_ms:.0} ms)", named(classes, *unnamed)),
+            None => format!("{at} knows {} now ({took_ms:.0} ms)", named(classes, *unnamed)),
             Some(why) => format!("{at} the new head was refused, the one before serves on: {why}"),
         },
         What::Notice { source, text, .. } => format!("{at} {source}: {text}"),
     }
+}
+
+fn named(classes: &[String], more: u64) -> String {
+    let beside = if more > 0 { format!(" and {more} more") } else { String::new() };
+    classes.join(", ") + &beside
 }
 
 /// The wall clock in UTC, or how long the device has been up.

@@ -8,6 +8,7 @@ const MESSAGE_MS = 30000;
 const WAITS = 8;
 const CHIPS = 60;
 const UNDO_HELD = 64;
+const ORDINARY = "ordinary sound";
 
 /** Known classes, those with the most rows first. */
 export let classes = [];
@@ -176,8 +177,9 @@ async function overdue(wait) {
   else message(`${wait.text} No new head yet; the one before serves on.`, "wait");
 }
 
-/** Takes a `learned` event: what undo takes back next. */
-export function onLearned({ classes, rows }) {
+/** Takes a `learned` event: what undo takes back next, which passes over what nobody has named. */
+export function onLearned({ classes, rows, by }) {
+  if (by === ORDINARY) return;
   learned = [...learned, { classes, rows }].slice(-UNDO_HELD);
   link();
 }

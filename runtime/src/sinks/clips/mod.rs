@@ -195,7 +195,10 @@ impl Sink for Clips {
             (Some(wanted), Some(queue)) => queue.try_send(wanted),
             _ => Ok(()),
         };
-        let error = |kind, what, cure: &str| Err(Error::new(kind, what).at(self.settings.folder.display()).cure(cure));
+        let error = |kind, what, cure: &str| {
+            self.counts.failed.fetch_add(1, Relaxed);
+            Err(Error::new(kind, what).at(self.settings.folder.display()).cure(cure))
+        };
         match sent {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {

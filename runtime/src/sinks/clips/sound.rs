@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::audio::capture::BlockHeader;
+use crate::audio::capture::ring::MAX_BLOCK_FRAMES;
 
 /// Where a block lies.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +47,8 @@ impl Sound {
     pub fn push(&mut self, header: &BlockHeader, block: &[f32]) {
         if header.rate_hz != self.rate_hz {
             self.rate_hz = header.rate_hz;
-            let keep = self.keep();
-            (self.samples, self.marks) = (VecDeque::with_capacity(keep + block.len()), VecDeque::new());
+            let room = self.keep() + MAX_BLOCK_FRAMES;
+            (self.samples, self.marks) = (VecDeque::with_capacity(room), VecDeque::new());
         }
         let is_behind_gap = self.follows != Some((header.stream, header.xruns, header.first_frame));
         self.follows = Some((header.stream, header.xruns, header.first_frame + block.len() as u64));
@@ -151,6 +152,16 @@ mod tests {
         let cut = sound.cut(300 * MS, 600 * MS).unwrap();
         assert_eq!((runs(&cut), cut.begin_ns), (vec![(2, 320)], 500 * MS));
         assert_eq!(sound.cut(540 * MS, 600 * MS).map(|c| runs(&c)), Some(vec![(3, 320)]));
+    }
+
+    #[test]
+    fn its_memory_is_taken_once_whatever_blocks_come() {
+        let mut sound = Sound::new(0.1);
+        push(&mut sound, 0, 1, 1);
+        let room = sound.samples.capacity();
+        let header = BlockHeader { stream: 1, rate_hz: 8000, frames: MAX_BLOCK_FRAMES as u32, first_frame: 80, ..BlockHeader::default() };
+        (0..3).for_each(|_| sound.push(&header, &[0.0; MAX_BLOCK_FRAMES]));
+        assert_eq!((sound.samples.len(), sound.samples.capacity()), (800, room));
     }
 
     #[test]

@@ -207,7 +207,9 @@ async fn connection(shared: &Shared) -> End {
 fn connected(shared: &Shared, client: &AsyncClient, flight: &mut Flight) {
     let Shared { settings, outbox, device, .. } = shared;
     let topics = &settings.topics;
-    let filters = [&topics.label, &topics.undo].map(|t| Filter::new(t.clone(), QoS::AtLeastOnce));
+    // That one is kept is said of those that come now, too.
+    let kept = |t: &String| Filter { preserve_retain: true, ..Filter::new(t.clone(), QoS::AtLeastOnce) };
+    let filters = [&topics.label, &topics.undo].map(kept);
     if client.try_subscribe_many(filters).is_err() {
         log::error!("labels cannot be taken from {} and {}", topics.label, topics.undo);
     }

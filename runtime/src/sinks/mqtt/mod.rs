@@ -90,7 +90,7 @@ impl Counts {
         self.sent.load(Relaxed)
     }
 
-    /// Events that found no room while there was none.
+    /// Events that found no room while there was none, or were too long.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -138,6 +138,7 @@ impl Sink for Mqtt {
         let unclear = |e| Error::new(ErrorKind::Storage, "an event cannot be written").at(event.what.kind()).because(e);
         let payload = serde_json::to_vec(event).map_err(unclear)?;
         if payload.len() > EVENT_MAX_BYTES {
+            self.counts.dropped.fetch_add(1, Relaxed);
             return Err(Error::new(ErrorKind::Limit, "an event is too long to be published")
                 .at(event.what.kind())
                 .expected(format!("at most {EVENT_MAX_BYTES} bytes"))

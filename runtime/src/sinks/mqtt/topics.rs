@@ -116,7 +116,9 @@ pub(super) fn state_of(event: &Event) -> Option<(State, Value)> {
         What::Heard { id, source, span, class, probability, .. } => {
             heard(class, *probability, span.map_or(String::new(), |s| utc(&s.0)), source, *id)
         }
-        What::Serving { classes, .. } => Some((State::Knows, json!({"generation": event.generation, "classes": classes.len()}))),
+        What::Serving { classes, unnamed, .. } => {
+            Some((State::Knows, json!({"generation": event.generation, "classes": classes.len() as u64 + unnamed})))
+        }
         _ => None,
     }
 }
@@ -145,8 +147,12 @@ mod tests {
         }
         assert_eq!(components["heard"]["json_attributes_topic"], topics.heard);
         // What a template asks for is in the text of its topic.
-        let serving =
-            Event::new(Moment::UNKNOWN, 7, What::Serving { classes: vec!["wren".into()], took_ms: 1.0, untried: false, refused: None });
+        let serving = Event::new(
+            Moment::UNKNOWN,
+            7,
+            What::Serving { classes: vec!["wren".into()], unnamed: 2, took_ms: 1.0, untried: false, refused: None },
+        );
+        assert_eq!(state_of(&serving).unwrap().1["classes"], 3);
         for (event, names) in [(heard(1, "mic", "wren"), vec!["heard"]), (serving, vec!["classes", "generation"])] {
             let (state, text) = state_of(&event).unwrap();
             for name in names {

@@ -8,6 +8,7 @@ use wheatear::daemon::{Counts, Target};
 use wheatear::event::{Event, Level, What};
 use wheatear::learn::{ClassName, LabelSet, label_text};
 use wheatear::live::picture::Column;
+use wheatear::store::ORDINARY;
 use wheatear::units::Moment;
 use wheatear::{Error, Result};
 
@@ -128,8 +129,8 @@ pub struct Model {
     last: Last,
     /// Generation of the newest head, and what was said of it.
     served: Option<(u64, Served)>,
-    /// Labels that were given, the newest last: the line, if it was one's; none of somebody else.
-    labels: Vec<Option<Key>>,
+    /// Labels that were given, the newest last: the line, if it was one's; none of somebody else. And their windows.
+    labels: Vec<(Option<Key>, u64)>,
     by: String,
 }
 
@@ -214,12 +215,15 @@ impl Model {
                 self.served = Some((event.generation, served));
             }
             What::Notice { level, source, text } => self.notices.push(self.now, *level, format!("{source}: {text}")),
+            // Which undo passes over.
+            What::Learned { by, .. } if by == ORDINARY => {}
             What::Learned { classes, rows, by, .. } if *by != self.by => {
-                self.note_label(None);
+                self.note_label(None, *rows);
                 let classes = if classes.is_empty() { "nothing".to_owned() } else { classes.join(", ") };
                 self.notices.push(self.now, Level::Info, format!("{by} said {classes}: {}", windows(*rows)));
             }
             What::Undone { rows, by, .. } if *by != self.by => {
+                self.forget_labels(*rows);
                 self.notices.push(self.now, Level::Info, format!("{by} took {} back", windows(*rows)));
             }
             what => self.told.take(what, self.now.monotonic_ns),
@@ -240,13 +244,11 @@ impl Model {
                 if let Some(key) = key {
                     self.told.say(key, Some(said.clone()));
                 }
-                self.note_label(key);
+                self.note_label(key, done.rows);
                 (format!("learned {said}: {}{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Ok(Answer::Done(done))) => {
-                if let Some(Some(key)) = self.labels.pop() {
-                    self.told.say(key, None);
-                }
+                self.forget_labels(done.rows);
                 (format!("took {} back{}", windows(done.rows), durable(done.durable)), done.generation)
             }
             (_, Err(e)) => return self.refuse(&e),
@@ -262,11 +264,25 @@ impl Model {
         self.last = Last { text: text.into(), ..Last::default() };
     }
 
-    fn note_label(&mut self, key: Option<Key>) {
+    /// The newest labels, of so many windows, were taken back.
+    fn forget_labels(&mut self, windows: u64) {
+        let mut left = windows;
+        while let Some((key, rows)) = self.labels.pop() {
+            if let Some(key) = key {
+                self.told.say(key, None);
+            }
+            left = left.saturating_sub(rows);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    fn note_label(&mut self, key: Option<Key>, windows: u64) {
         if self.labels.len() == LABELS {
             self.labels.remove(0);
         }
-        self.labels.push(key);
+        self.labels.push((key, windows));
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<Command> {

@@ -128,7 +128,7 @@ fn an_answer_says_what_was_learned_and_when_a_head_knows_it_and_undo_takes_the_w
     let command = press(&mut model, "y").unwrap();
     assert_eq!(model.last().0, "wren is being learned");
     let serving = |untried, refused: Option<&str>| {
-        let what = What::Serving { classes: vec![], took_ms: 120.4, untried, refused: refused.map(str::to_owned) };
+        let what = What::Serving { classes: vec![], unnamed: 0, took_ms: 120.4, untried, refused: refused.map(str::to_owned) };
         Input::Event(Box::new(Event::new(at(15.0), 6, what)))
     };
     // The event may come before the answer.
@@ -139,7 +139,7 @@ fn an_answer_says_what_was_learned_and_when_a_head_knows_it_and_undo_takes_the_w
     model.update(at(15.0), serving(false, Some("old classes suffer")));
     assert!(model.last().0.ends_with("the new head was refused, the one before serves on (N)"));
     assert!(model.notices.shown(at(15.0).monotonic_ns).unwrap().text.ends_with("old classes suffer"));
-    let serving = What::Serving { classes: vec![], took_ms: 90.0, untried: false, refused: None };
+    let serving = What::Serving { classes: vec![], unnamed: 0, took_ms: 90.0, untried: false, refused: None };
     model.update(at(16.0), Input::Answer(Command::Undo(1), done(6, 7)));
     assert_eq!(model.last(), ("took 6 windows back, durable".into(), false));
     assert_eq!(model.told.marked().unwrap().said, None);
@@ -152,11 +152,34 @@ fn a_label_that_somebody_else_gave_is_told_and_its_undo_takes_no_word_of_ours_ba
     let mut model = model();
     let command = press(&mut model, "y").unwrap();
     model.update(at(15.0), Input::Answer(command, done(6, 6)));
-    let learned = What::Learned { source: "hall".into(), classes: vec!["jay".into()], rows: 2, by: "phone".into(), durable: true };
+    let learned = What::Learned {
+        source: "hall".into(),
+        id: None,
+        span: None,
+        classes: vec!["jay".into()],
+        rows: 2,
+        by: "phone".into(),
+        durable: true,
+    };
     model.update(at(15.0), Input::Event(Box::new(Event::new(at(15.0), 7, learned))));
     assert_eq!(model.notices.shown(at(15.0).monotonic_ns).unwrap().text, "phone said jay: 2 windows");
+    // What nobody has named is no label that an undo takes back.
+    let ordinary = What::Learned {
+        source: "hall".into(),
+        id: None,
+        span: None,
+        classes: vec![],
+        rows: 1,
+        by: wheatear::store::ORDINARY.into(),
+        durable: true,
+    };
+    model.update(at(15.5), Input::Event(Box::new(Event::new(at(15.5), 7, ordinary))));
     model.update(at(16.0), Input::Answer(Command::Undo(1), done(2, 8)));
     assert_eq!(model.told.marked().unwrap().said.as_deref(), Some("wren"));
+    // Whoever takes it back.
+    let undone = What::Undone { rows: 6, by: "phone".into(), durable: true };
+    model.update(at(17.0), Input::Event(Box::new(Event::new(at(17.0), 9, undone))));
+    assert_eq!(model.told.marked().unwrap().said, None);
 }
 
 #[test]
