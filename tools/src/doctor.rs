@@ -1,10 +1,10 @@
 //! `wheatear doctor`: whether what a device needs is there and well: configuration, backbone, adapter, microphones, disk, clock, memory,
 //! temperature, and the daemon if one should run. Reads only, also while a daemon runs.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod daemon;
+
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -49,8 +49,6 @@ const FREE_MIN_MIB: f64 = 64.0;
 const HOT_C: f64 = 80.0;
 /// A clock before this was never set: 2024 began.
 const CLOCK_MIN_MS: i64 = 1_704_067_200_000;
-/// How long a daemon may take to answer.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -98,9 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     all.push(Finding::of("adapter", adapter(&config)));
     all.push(Finding::of("microphones", microphones(&config)));
     all.extend([disk(&config), time(clock::now()), memory(&config), heat()]);
-    if let Some(address) = config.serve.address {
-        all.push(daemon(address, config.serve.certificate.is_some()));
-    }
+    all.extend(daemon::findings(&config.serve));
     print_facts(args.json, &all, |all| all.iter().map(line).collect())?;
     match all.iter().find_map(|f| f.code) {
         None => Ok(()),
@@ -300,39 +296,6 @@ fn heat() -> Finding {
     }
 }
 
-/// The daemon that should be served at `address`.
-fn daemon(address: SocketAddr, is_tls: bool) -> Finding {
-    let refused = |e: &dyn std::fmt::Display| Finding::warning("daemon", format!("nobody answers at {address}: {e}"));
-    if is_tls {
-        return match TcpStream::connect_timeout(&local(address), ANSWER) {
-            Ok(_) => Finding::well("daemon", format!("somebody answers at {address}")),
-            Err(e) => refused(&e),
-        };
-    }
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&local(address), ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(4096).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    match ask() {
-        Ok(answer) if answer.starts_with("HTTP/1.1 200") => Finding::well("daemon", format!("hears, at {address}")),
-        Ok(answer) => Finding::warning("daemon", format!("at {address}: {}", answer.rsplit("\r\n").next().unwrap_or_default().trim())),
-        Err(e) => refused(&e),
-    }
-}
-
-/// Every address of this machine is reached by loopback.
-fn local(address: SocketAddr) -> SocketAddr {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,23 +327,6 @@ mod tests {
             let found = at(wall_ms, uncertainty_ms);
             assert!(found.state == State::Warning && found.text.contains(says), "{found:?}");
         }
-    }
-
-    #[test]
-    fn a_daemon_that_does_not_run_is_told_and_one_that_is_deaf_too() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = free.accept().unwrap();
-            // The request is short, and comes at once.
-            _ = stream.read(&mut [0; 1024]).unwrap();
-            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\ndeaf\n").unwrap();
-        });
-        let deaf = daemon(address, false);
-        assert!(deaf.state == State::Warning && deaf.text.contains("deaf"), "{deaf:?}");
-        serving.join().unwrap();
-        let gone = daemon(address, false);
-        assert!(gone.state == State::Warning && gone.text.contains("nobody answers"), "{gone:?}");
     }
 
     #[test]
