@@ -95,6 +95,15 @@ fn events_arrive_as_json_and_their_state_stays_with_the_broker() {
 }
 
 #[test]
+fn an_event_that_is_too_long_is_refused_and_counted() {
+    let (_folder, broker) = broker();
+    let (mut device, _asked) = device(&settings(broker.port()));
+    let error = device.take(&heard(1, &"x".repeat(wheatear::sinks::mqtt::EVENT_MAX_BYTES))).unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.to_string().contains("too long"), "{error}");
+    assert_eq!(device.lost(), 1);
+}
+
+#[test]
 fn what_began_last_stands_though_something_else_ends_later() {
     let (_folder, broker) = broker();
     let mut listener = broker.listen().unwrap();

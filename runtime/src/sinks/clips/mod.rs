@@ -429,6 +429,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clip_that_nobody_can_take_is_counted() {
+        let ((queue, wanted), (ending, ended)) = (sync_channel(1), sync_channel(0));
+        let (dir, counts) = (tempfile::tempdir().unwrap(), Arc::<Counts>::default());
+        let mut clips = Clips { sources: vec!["yard".into()], settings: settings(dir.path()), queue: Some(queue), counts, ended };
+        clips.take(&began(1, "wren", S)).unwrap();
+        assert_eq!((clips.take(&began(2, "wren", S)).unwrap_err().kind(), clips.lost()), (ErrorKind::Limit, 1));
+        drop(wanted);
+        assert_eq!((clips.take(&began(3, "wren", S)).unwrap_err().kind(), clips.lost()), (ErrorKind::Storage, 2));
+        drop::<SyncSender<()>>(ending);
+    }
+
+    #[test]
     fn a_key_that_is_none_is_refused_and_a_secret_one_is_not_repeated() {
         let secret = age::x25519::Identity::generate().to_string();
         let secret: &str = age::secrecy::ExposeSecret::expose_secret(&secret);
