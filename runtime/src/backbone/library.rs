@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use super::telemetry;
 use crate::{Error, ErrorKind, Result};
 
 /// The environment variable that points at ONNX Runtime.
@@ -38,7 +39,7 @@ struct Loaded {
 ///
 /// # Errors
 /// `Missing` with every place looked at and what was wrong there; `Mismatch` when another library than the one asked
-/// for is already loaded.
+/// for is already loaded; as [`telemetry::off`].
 pub(super) fn environment(explicit: Option<&Path>) -> Result<(Environment, PathBuf)> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(l) = loaded.as_ref() {
@@ -50,6 +51,7 @@ pub(super) fn environment(explicit: Option<&Path>) -> Result<(Environment, PathB
             _ => Ok((l.environment.clone(), l.path.clone())),
         };
     }
+    telemetry::off()?;
     let mut looked = Vec::new();
     let exe = std::env::current_exe().unwrap_or_default();
     for place in places(explicit, path_variable(LIBRARY_VARIABLE).as_deref(), &exe, assets_folder().as_deref()) {

@@ -4,6 +4,7 @@ pub mod library;
 pub mod manifest;
 pub mod probe;
 pub mod session;
+pub mod telemetry;
 
 use crate::Result;
 use manifest::GraphInput;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use wheatear::backbone::telemetry;
 use wheatear::config::{Config, Override};
 use wheatear::daemon::Sink;
 use wheatear::event::{Event, Level, What};
@@ -56,6 +57,8 @@ impl Sink for Log {
 }
 
 fn main() -> ExitCode {
+    // While there is one thread. What it says against it, loading the backbone says again.
+    _ = telemetry::off();
     let filter = env_logger::Env::default().default_filter_or("info,symphonia=off");
     env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
     match run(&Cli::parse()) {

@@ -258,6 +258,7 @@ impl Ear {
             next_index: 0,
             timeline: Timeline::new(header.rate_hz, header.captured_ns),
         };
+        self.busy = Duration::ZERO;
         self.stream = reset.is_ok().then(stream);
         self.streams += 1;
         if let Err(why) = reset {
@@ -277,7 +278,7 @@ impl Work {
         }
     }
 
-    /// Hands a window on; where there is no room, `waits` says whether to wait.
+    /// Hands a window on. Where there is no room it waits if it `waits`; else the oldest window that waits to be told makes room.
     fn answer(&mut self, place: Place, w: &Window<'_>, waits: bool) {
         let number = self.next_window;
         self.next_window += 1;

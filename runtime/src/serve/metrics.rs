@@ -74,7 +74,7 @@ fn microphones(text: &mut String, counts: &Counts) {
         ("frames_lost_total", "counter", "Frames of these that found no room.", |s| Some(s.capture?.lost_frames as f64)),
         ("xruns_total", "counter", "Times that the device itself lost sound.", |s| Some(s.capture?.xruns.into())),
         ("not_numbers_total", "counter", "Samples that were no numbers.", |s| Some(s.capture?.not_numbers as f64)),
-        ("reopened_total", "counter", "Times that it was opened again.", |s| Some(s.capture?.reopened.into())),
+        ("reopened_total", "counter", "Times that it came back after it was lost.", |s| Some(s.capture?.reopened.into())),
         ("hung_total", "counter", "Streams that hung when they were closed.", |s| Some(s.capture?.hung.into())),
         ("events_dropped_total", "counter", "What it had to tell and found no room for.", |s| Some(s.capture?.dropped_events as f64)),
     ];

@@ -210,8 +210,8 @@ impl History {
     }
 }
 
-/// What is asked for the events before ?1, of kind ?2 and class ?3 where they are named: each in the order of an index, so that a page takes
-/// no longer however many there are.
+/// What is asked for the events before ?1, of kind ?2 and class ?3 where they are named: each in the order of an index, none sorted. Only
+/// labels of several classes are looked for among all labels, so that a page of a class takes longer the more there are.
 fn question(kind: Option<&str>, class: Option<&str>) -> String {
     let of = |condition: &str| format!("SELECT number, json FROM events WHERE number < ?1{condition}");
     let all = match (kind, class) {

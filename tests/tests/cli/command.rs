@@ -61,8 +61,20 @@ pub fn wheatear() -> Command {
 
 /// A command without what the tester's own environment says.
 pub fn clean(mut command: Command) -> Command {
-    for variable in ["WHEATEAR_ADAPTER", "WHEATEAR_BACKBONE", "WHEATEAR_BOARD", "WHEATEAR_CONFIG", "NO_COLOR", "RUST_LOG", "RUST_BACKTRACE"]
-    {
+    // The last ones make ONNX Runtime keep to itself, which is for the programs to see to.
+    for variable in [
+        "WHEATEAR_ADAPTER",
+        "WHEATEAR_BACKBONE",
+        "WHEATEAR_BOARD",
+        "WHEATEAR_CONFIG",
+        "NO_COLOR",
+        "RUST_LOG",
+        "RUST_BACKTRACE",
+        "ORT_DISABLE_TELEMETRY",
+        "ORT_RUNNING_UNIT_TESTS",
+        "CI",
+        "XDG_CACHE_HOME",
+    ] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());

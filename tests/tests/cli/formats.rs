@@ -24,6 +24,16 @@ fn the_table_names_each_file_and_its_class_in_plain_text() {
 }
 
 #[test]
+fn what_runs_the_backbone_keeps_to_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = wheatear();
+    command.arg("classify").arg(&notes("Violin")[7]).arg("--backbone").arg(aisfx()).arg("--adapter").arg(taught().adapter());
+    Ran::of(command.env("HOME", home.path())).ok();
+    // ONNX Runtime would keep here what it has to tell its maker, and a number of the device.
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn csv_and_json_give_every_window_and_agree() {
     let sounds = notes("Church Organ")[7..9].to_vec();
     let csv = classify(&sounds, &["--format", "csv"]).ok().out;

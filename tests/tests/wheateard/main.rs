@@ -62,6 +62,9 @@ fn it_says_when_it_is_ready_learns_over_http_reads_its_configuration_again_and_c
     let zero = |key: &str| assert_eq!(lost["counts"][key], 0, "{key}: {lost}");
     ["windows_dropped", "frames_lost"].iter().for_each(|key| zero(key));
 
+    // What runs the backbone keeps to itself.
+    assert!(!place.path("home/.cache/Microsoft").exists());
+
     // Readers may look while it runs; another writer may not.
     Ran::from(wheatear().arg("inspect").arg(place.path("adapter")).output().unwrap()).ok();
     Ran::from(wheatear().arg("undo").arg(place.path("adapter")).output().unwrap()).fails(8, &["adapter"]);

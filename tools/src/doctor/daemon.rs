@@ -54,14 +54,17 @@ fn of(status: &Value) -> Vec<Finding> {
         ("windows_skipped", "windows passed over by a slow board"),
         ("windows_failed", "windows that the backbone could not answer"),
         ("events_lost", "events and clips"),
+        ("signals_dropped", "notices of the board"),
     ] {
         add(&counts[key], what);
     }
     for microphone in status["microphones"].as_array().into_iter().flatten() {
         let name = microphone["name"].as_str().unwrap_or_default();
         add(&microphone["xruns"], &format!("losses within {name}"));
-        add(&microphone["reopened"], &format!("losses of {name}, which came back"));
+        add(&microphone["reopened"], &format!("times that {name} was lost and came back"));
         add(&microphone["hung"], &format!("streams of {name} that hang"));
+        add(&microphone["not_numbers"], &format!("samples of {name} that were no numbers"));
+        add(&microphone["dropped_events"], &format!("notices of {name}"));
     }
     let hours = status["uptime_s"].as_f64().unwrap_or_default() / 3600.0;
     let losses = match lost.is_empty() {
@@ -72,7 +75,7 @@ fn of(status: &Value) -> Vec<Finding> {
         (Some(why), _) => {
             Finding::warning("head", format!("the newest was refused, the one before serves: {why}; see wheatear accept and relabel"))
         }
-        (None, 0) => Finding::well("head", "none yet: nothing was learned"),
+        (None, 0) => Finding::well("head", "none yet: it takes rows of one class each, see wheatear inspect"),
         (None, generation) => Finding::well("head", format!("that of generation {generation} serves")),
     };
     vec![losses, head]

@@ -42,7 +42,7 @@ pub const MOST_HUNG: u32 = 64;
 #[derive(Debug, Default)]
 struct Shared {
     counters: Arc<Counters>,
-    opened: AtomicU32,
+    reopened: AtomicU32,
     hung: AtomicU32,
     dropped_events: AtomicU64,
     stop: AtomicBool,
@@ -64,7 +64,7 @@ pub struct Counting {
 impl Counting {
     /// What has been counted so far.
     pub fn counts(&self) -> CaptureCounts {
-        let Shared { counters, opened, hung, dropped_events, .. } = &*self.shared;
+        let Shared { counters, reopened, hung, dropped_events, .. } = &*self.shared;
         // Lost before captured: what is lost meanwhile is not more than was captured.
         let lost_frames = counters.lost.load(Relaxed);
         CaptureCounts {
@@ -72,7 +72,7 @@ impl Counting {
             lost_frames,
             not_numbers: counters.not_numbers.load(Relaxed),
             xruns: counters.xruns.load(Relaxed),
-            reopened: opened.load(Relaxed).saturating_sub(1),
+            reopened: reopened.load(Relaxed),
             hung: hung.load(Relaxed),
             dropped_events: dropped_events.load(Relaxed),
         }
@@ -99,7 +99,9 @@ impl Microphone {
     pub fn start(settings: MicrophoneSettings) -> Result<Running> {
         settings.check()?;
         let shared = Arc::new(Shared::default());
-        let (writer, reader, rings) = ring(settings.ring_frames, settings.ring_frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
+        // For the rate that is asked for; one that is higher takes another ring.
+        let frames = settings.frames(settings.rate_hz.unwrap_or(0));
+        let (writer, reader, rings) = ring(frames, frames / MEAN_BLOCK_FRAMES, shared.counters.clone());
         let (tell, events) = sync_channel(WAITING_EVENTS);
         let (home, returned) = sync_channel(MOST_HUNG as usize + 1);
         // The only writer there is fits in: this cannot fail.
@@ -116,6 +118,8 @@ impl Microphone {
             told: Told::default(),
             is_plain: false,
             before_rest: None,
+            has_sounded: false,
+            is_lost: false,
             begun: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("capture".into()).spawn(move || supervisor.run()).map_err(|e| {
@@ -199,6 +203,9 @@ struct Supervisor {
     is_plain: bool,
     /// What it was opened as before it rested.
     before_rest: Option<CaptureEvent>,
+    /// Whether it ever gave sound, and was lost since.
+    has_sounded: bool,
+    is_lost: bool,
     begun: Instant,
 }
 
@@ -235,6 +242,7 @@ impl Supervisor {
                 Ended::Stopped => break,
             };
             self.before_rest = None;
+            self.is_lost = true;
             let retry_in_ms = self.backoff.lost(self.now_ms());
             self.tell_losses(true);
             self.tell(CaptureEvent::Lost { why: why.to_string(), retry_in_ms });
@@ -271,8 +279,10 @@ impl Supervisor {
         Ok(Open { _stream: stream, failed, input, opening })
     }
 
-    /// The writer of the ring that is read: the one that came home, or a new one where that hangs or holds less than `frames`.
+    /// The writer of the ring that is read, which holds `frames` at least: the one that came home, or of a new ring where that hangs or its
+    /// ring is too short.
     fn writer(&mut self, frames: usize) -> Option<Writer> {
+        let frames = frames.max(self.rings.frames());
         let until = Instant::now() + CLOSING;
         while let Ok(writer) = self.returned.recv_timeout(until.saturating_duration_since(Instant::now())) {
             if self.rings.has(&writer) {
@@ -283,7 +293,7 @@ impl Supervisor {
         if self.shared.hung.load(Relaxed) >= MOST_HUNG {
             return None;
         }
-        let writer = self.rings.replace()?;
+        let writer = self.rings.resize(frames, frames / MEAN_BLOCK_FRAMES)?;
         self.shared.hung.fetch_add(1, Relaxed);
         Some(writer)
     }
@@ -331,7 +341,9 @@ impl Supervisor {
 
     fn announce(&mut self, open: &Open) {
         self.backoff.sounding(self.now_ms());
-        self.shared.opened.fetch_add(1, Relaxed);
+        // After a rest it is opened as planned.
+        self.shared.reopened.fetch_add(u32::from(std::mem::take(&mut self.is_lost) && self.has_sounded), Relaxed);
+        self.has_sounded = true;
         let opened = CaptureEvent::Opened {
             device: open.input.name.clone(),
             id: open.input.id.clone(),
@@ -498,6 +510,8 @@ mod tests {
             told,
             is_plain: false,
             before_rest: None,
+            has_sounded: false,
+            is_lost: false,
             begun,
         };
         [1, 2, 3].into_iter().for_each(|times| s.tell(CaptureEvent::Xrun { times }));

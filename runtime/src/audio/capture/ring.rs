@@ -67,6 +67,8 @@ pub struct Reader {
     samples: Consumer<f32>,
     headers: Consumer<BlockHeader>,
     next: Receiver<Ends>,
+    /// The next ring, for when this one is empty.
+    waiting: Option<Ends>,
     counters: Arc<Counters>,
 }
 
@@ -86,7 +88,7 @@ pub(super) fn ring(frames: usize, blocks: usize, counters: Arc<Counters>) -> (Wr
     let rings = Rings { frames, blocks, counters, next: tell, number: 0 };
     let (writer, (samples, headers)) = rings.one(0);
     let counters = rings.counters.clone();
-    (writer, Reader { samples, headers, next, counters }, rings)
+    (writer, Reader { samples, headers, next, waiting: None, counters }, rings)
 }
 
 impl Rings {
@@ -190,9 +192,7 @@ impl Reader {
     /// Takes the next block: puts its samples into `samples`, in place of what was there, and returns its header; none where
     /// no block is ready.
     pub fn next(&mut self, samples: &mut Vec<f32>) -> Option<BlockHeader> {
-        while self.headers.is_empty() {
-            (self.samples, self.headers) = self.next.try_recv().ok()?;
-        }
+        self.advance().ok()?;
         let header = self.headers.pop().ok()?;
         let chunk = self.samples.read_chunk(header.frames as usize).ok()?;
         samples.clear();
@@ -220,15 +220,24 @@ impl Reader {
 
     /// Whether the microphone has stopped and everything was taken.
     pub fn has_ended(&mut self) -> bool {
+        // What was pushed before the end is seen by now.
+        self.advance() == Err(TryRecvError::Disconnected) && self.headers.is_empty()
+    }
+
+    /// Goes on to the next ring where this one is empty; whether there is a block, or can be one.
+    fn advance(&mut self) -> Result<(), TryRecvError> {
         while self.headers.is_empty() {
-            match self.next.try_recv() {
-                Ok(ends) => (self.samples, self.headers) = ends,
-                Err(TryRecvError::Empty) => return false,
-                // What was pushed before the end is seen now.
-                Err(TryRecvError::Disconnected) => return self.headers.is_empty(),
+            let ends = match self.waiting.take() {
+                Some(ends) => ends,
+                None => self.next.try_recv()?,
+            };
+            // What its writer wrote before the next one came is seen by now, and goes first.
+            match self.headers.is_empty() {
+                true => (self.samples, self.headers) = ends,
+                false => self.waiting = Some(ends),
             }
         }
-        false
+        Ok(())
     }
 }
 

@@ -95,7 +95,7 @@ pub struct CaptureCounts {
     pub not_numbers: u64,
     /// Times that the device itself lost sound.
     pub xruns: u32,
-    /// Times that it was opened again.
+    /// Times that it came back after it was lost.
     pub reopened: u32,
     /// Streams that hung when they were closed, and were left behind.
     pub hung: u32,

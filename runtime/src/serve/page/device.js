@@ -18,7 +18,7 @@ export function showFacts(status, lostMessages) {
     ["provider", backbone.provider],
     ["backbone", `${backbone.name}, ${backbone.dim} numbers, ${millis(backbone.window_ms)} every ${millis(backbone.hop_ms)}`],
     ["windows", `${count(counts.windows)}${counts.stride > 1 ? `, one in ${counts.stride} answered` : ""}`],
-    ["windows lost", `${count(counts.windows_dropped)} dropped, ${count(counts.windows_skipped)} skipped`, counts.windows_dropped + counts.windows_skipped],
+    ["windows lost", `${count(counts.windows_dropped)} dropped, ${count(counts.windows_skipped)} skipped, ${count(counts.windows_failed)} failed`, counts.windows_dropped + counts.windows_skipped + counts.windows_failed],
     ["samples lost", `${count(counts.frames_lost)} of ${count(counts.frames)}`, counts.frames_lost],
     ["signals lost", count(counts.signals_dropped), counts.signals_dropped],
     ["window to event", pair(counts.event_ms)],

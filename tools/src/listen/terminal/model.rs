@@ -267,14 +267,13 @@ impl Model {
     /// The newest labels, of so many windows, were taken back.
     fn forget_labels(&mut self, windows: u64) {
         let mut left = windows;
-        while let Some((key, rows)) = self.labels.pop() {
+        while left > 0
+            && let Some((key, rows)) = self.labels.pop()
+        {
             if let Some(key) = key {
                 self.told.say(key, None);
             }
             left = left.saturating_sub(rows);
-            if left == 0 {
-                return;
-            }
         }
     }
 

@@ -1,0 +1,36 @@
+//! ONNX Runtime tells its maker over the network what it runs: from 1.29 on the packages for Linux do, as they come, and keep what could not
+//! be sent with a number of the device under `~/.cache/Microsoft`. What its API offers against it comes too late: the first event was told by
+//! then. A variable of the environment stops all of it, where it is set before the library is loaded.
+//!
+//! No library is loaded without it. Programs call [`off`] first of all; who uses this crate does the same, or sets the variable.
+
+use crate::{Error, ErrorKind, Result};
+
+/// The variable, which must be `1`.
+pub const OFF_VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+
+/// Whether ONNX Runtime, once loaded, keeps to itself.
+pub fn is_off() -> bool {
+    std::env::var_os(OFF_VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// Sees to it that ONNX Runtime keeps to itself in this process.
+///
+/// # Errors
+/// `Config` where the variable is not set and the process has several threads, one of which may be reading its environment: call this before
+/// there are others.
+pub fn off() -> Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count).ok();
+    if threads != Some(1) {
+        return Err(Error::new(ErrorKind::Config, "ONNX Runtime would tell its maker over the network what it runs")
+            .expected(format!("{OFF_VARIABLE}=1 in the environment, or one thread that may set it"))
+            .found(threads.map_or("an unknown number of threads".to_owned(), |n| format!("{n} threads")))
+            .cure("set it before the program starts, or call wheatear::backbone::telemetry::off first in it"));
+    }
+    // SAFETY: there is one thread, this one, so that no other reads or writes the environment meanwhile.
+    unsafe { std::env::set_var(OFF_VARIABLE, "1") };
+    Ok(())
+}
