@@ -80,8 +80,14 @@ impl OfClass {
     }
 }
 
+/// Means that differ by no more of their size are one.
+const ROUNDING: f64 = 1e-13;
+
 /// Difference and midpoint \[D\] of the mean of `n` rows with this sum and the mean of the others of all `rows`.
 pub(crate) fn against_rest(sum: &[f64], n: f64, all: &[f64], rows: f64) -> (Vec<f64>, Vec<f64>) {
     let means = || sum.iter().zip(all).map(|(s, a)| (s / n, (a - s) / (rows - n)));
-    (means().map(|(m, r)| m - r).collect(), means().map(|(m, r)| 0.5 * (m + r)).collect())
+    let of = |of: fn(f64, f64) -> f64| means().map(move |(m, r)| of(m, r));
+    let is_rounding = of(|m, r| (m - r).powi(2)).sum::<f64>() <= ROUNDING.powi(2) * of(|m, r| m * m + r * r).sum::<f64>();
+    let difference = if is_rounding { vec![0.0; sum.len()] } else { of(|m, r| m - r).collect() };
+    (difference, of(|m, r| 0.5 * (m + r)).collect())
 }

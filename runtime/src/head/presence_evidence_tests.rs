@@ -58,9 +58,11 @@ fn by_definition(sums: &LabelMoments, latent: &[i8], class: &ClassName, shrinkag
     let apart = column(&|i| mean[i] - rest[i]);
     let w = slda::covariance(&sums.total, shrinkage).unwrap().partial_piv_lu().solve(&apart);
     let from_middle = column(&|i| f64::from(latent[i]) * f64::from(SCALE) - 0.5 * (mean[i] + rest[i]));
-    let between = (w.transpose() * &apart)[(0, 0)];
-    // Where both means are one, as of a few rows in two dimensions, there is no margin.
-    Some(if between == 0.0 { 0.0 } else { (w.transpose() * from_middle)[(0, 0)] / between })
+    // Where both means are one, as of a few rows in two dimensions, there is no margin: their sums are whole steps.
+    let steps = |sum: &[f64], n: f64| -> Vec<f64> { sum.iter().map(|s| (s / f64::from(SCALE)).round() * n).collect() };
+    let rest: Vec<f64> = of.sum.iter().zip(&sums.sum).map(|(s, t)| t - s).collect();
+    let is_one = steps(&of.sum, all - n) == steps(&rest, n);
+    Some(if is_one { 0.0 } else { (w.transpose() * from_middle)[(0, 0)] / (w.transpose() * apart)[(0, 0)] })
 }
 
 proptest! {
