@@ -11,12 +11,14 @@ same rule for users; this script is what the committed scales come from.
 
 import argparse
 import math
+import os
 import pathlib
 import re
 import sys
 
 import numpy as np
-import onnxruntime
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
+import onnxruntime  # noqa: E402
 import soundfile
 from scipy.signal import resample_poly
 

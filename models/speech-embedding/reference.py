@@ -9,11 +9,13 @@ both graphs, and its largest distance from the package's is part of the output.
 import argparse
 import hashlib
 import json
+import os
 import pathlib
 import sys
 
 import numpy as np
-import onnxruntime
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
+import onnxruntime  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))

@@ -111,6 +111,19 @@ fn no_large_file_is_kept() {
 }
 
 #[test]
+fn scripts_load_an_onnx_runtime_that_keeps_to_itself() {
+    let scripts = texts(|f| f.ends_with(".py"));
+    let imports = |text: &str| text.find("\nimport onnxruntime\n").or_else(|| text.find("\nimport onnxruntime  #"));
+    let wrong = |text: &str| imports(text).is_some_and(|at| !text[..at].contains("os.environ[\"ORT_DISABLE_TELEMETRY\"] = \"1\""));
+    assert!(scripts.iter().filter(|(_, text)| imports(text).is_some()).count() >= 4);
+    assert!(wrong("a\nimport onnxruntime\n") && !wrong("import numpy\n"));
+    none(
+        "onnxruntime without ORT_DISABLE_TELEMETRY=1",
+        scripts.iter().filter(|(_, text)| wrong(text)).map(|(file, _)| file.clone()).collect(),
+    );
+}
+
+#[test]
 fn unsafe_stands_only_where_its_reasons_are_kept() {
     let sources: Vec<_> = rust().into_iter().filter(|(f, _)| !UNSAFE_IN.iter().any(|place| f.starts_with(place))).collect();
     none("unsafe outside its files", lines(&sources, |line| has_word(&code(line), "unsafe")));

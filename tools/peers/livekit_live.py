@@ -11,6 +11,7 @@ of no matter; it takes a few microseconds.
 
 import collections
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -19,7 +20,8 @@ import wave
 
 import numpy as np
 import onnx
-import onnxruntime
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
+import onnxruntime  # noqa: E402
 from livekit.wakeword import WakeWordModel
 from livekit.wakeword.inference.listener import CHUNK_FRAMES, FRAME_SAMPLES
 from livekit.wakeword.models.feature_extractor import MelSpectrogramFrontend, SpeechEmbedding

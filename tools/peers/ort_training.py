@@ -5,6 +5,7 @@ of one Gemm; fresh rows come with class-balanced replay. Limits: the number of c
 made, so all are declared at the start and those that have not come yet are never chosen.
 """
 
+import os
 import sys
 import tempfile
 import types
@@ -16,6 +17,7 @@ for part in ("amp", "optim"):
     sys.modules[f"onnxruntime.training.{part}"] = types.ModuleType(part)
 
 import numpy as np  # noqa: E402
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is loaded
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnxruntime.training import artifacts  # noqa: E402

@@ -80,8 +80,8 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    // While there is one thread. What it says against it, loading a backbone says again.
-    _ = wheatear::backbone::telemetry::off();
+    // First of all, while there is one thread.
+    wheatear::backbone::telemetry::off_in_program();
     // symphonia warns of every odd tag in a file; what matters of a damaged sound is reported by the commands themselves.
     let filter = env_logger::Env::default().default_filter_or("warn,symphonia=off");
     env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();

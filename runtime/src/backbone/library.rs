@@ -51,10 +51,12 @@ pub(super) fn environment(explicit: Option<&Path>) -> Result<(Environment, PathB
             _ => Ok((l.environment.clone(), l.path.clone())),
         };
     }
-    telemetry::off()?;
     let mut looked = Vec::new();
     let exe = std::env::current_exe().unwrap_or_default();
     for place in places(explicit, path_variable(LIBRARY_VARIABLE).as_deref(), &exe, assets_folder().as_deref()) {
+        if place.exists() || place == Path::new(SONAME) {
+            telemetry::off()?;
+        }
         match open(&place) {
             Ok(environment) => {
                 let l = loaded.insert(Loaded { environment, path: place });

@@ -2,7 +2,11 @@
 //! be sent with a number of the device under `~/.cache/Microsoft`. What its API offers against it comes too late: the first event was told by
 //! then. A variable of the environment stops all of it, where it is set before the library is loaded.
 //!
-//! No library is loaded without it. Programs call [`off`] first of all; who uses this crate does the same, or sets the variable.
+//! No library is loaded without it. Programs call [`off_in_program`] first of all; who uses this crate calls [`off`] while there is one thread,
+//! which Linux tells, or sets the variable.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -28,9 +32,26 @@ pub fn off() -> Result<()> {
         return Err(Error::new(ErrorKind::Config, "ONNX Runtime would tell its maker over the network what it runs")
             .expected(format!("{OFF_VARIABLE}=1 in the environment, or one thread that may set it"))
             .found(threads.map_or("an unknown number of threads".to_owned(), |n| format!("{n} threads")))
-            .cure("set it before the program starts, or call wheatear::backbone::telemetry::off first in it"));
+            .cure(
+                "set it before the program starts, or, on Linux, call wheatear::backbone::telemetry::off before there are other threads",
+            ));
     }
     // SAFETY: there is one thread, this one, so that no other reads or writes the environment meanwhile.
     unsafe { std::env::set_var(OFF_VARIABLE, "1") };
     Ok(())
+}
+
+/// As [`off`], in a program that has just begun: where that cannot be, the program begins anew with the variable set, under the same number. Where
+/// it cannot do so either, loading a backbone says why.
+pub fn off_in_program() {
+    if off().is_ok() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        let mut arguments = std::env::args_os();
+        let mut again = Command::new(program);
+        again.arg0(arguments.next().unwrap_or_default()).args(arguments).env(OFF_VARIABLE, "1");
+        let failed = again.exec();
+        log::warn!("cannot begin again with {OFF_VARIABLE}=1: {failed}");
+    }
 }

@@ -57,8 +57,8 @@ impl Sink for Log {
 }
 
 fn main() -> ExitCode {
-    // While there is one thread. What it says against it, loading the backbone says again.
-    _ = telemetry::off();
+    // First of all, while there is one thread.
+    telemetry::off_in_program();
     let filter = env_logger::Env::default().default_filter_or("info,symphonia=off");
     env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
     match run(&Cli::parse()) {

@@ -60,8 +60,9 @@ struct Ear {
     least_stride: u64,
     window_s: f64,
     window_rate_hz: f64,
-    /// What its sound took since its last window.
+    /// What its sound took since its last window, and how much it was, in s.
     busy: Duration,
+    heard_s: f64,
 }
 
 struct Stream {
@@ -120,6 +121,7 @@ impl Inference {
                 window_s,
                 window_rate_hz,
                 busy: Duration::ZERO,
+                heard_s: 0.0,
             }
         };
         let ears = sources.into_iter().enumerate().map(ear).collect();
@@ -160,6 +162,7 @@ impl Inference {
             let (before, begun) = (self.work.next_window, Instant::now());
             ear.hear(header, &mut self.work);
             ear.busy += begun.elapsed();
+            ear.heard_s += f64::from(header.frames) / f64::from(header.rate_hz.max(1));
             if self.work.next_window == before || !ear.is_live {
                 continue;
             }
@@ -200,13 +203,13 @@ impl Ear {
         }
     }
 
-    /// What the last of so many windows took, and what its sound did; the next one's begins.
+    /// What the last of so many windows took, and what the sound since those before did; the next one's begins.
     fn load(&mut self, rate_hz: u32, work: &Work, windows: u64, microphones: u32) -> Load {
         let seconds = |frames: usize| frames as f64 / f64::from(rate_hz.max(1));
-        let (window_s, windows) = (work.took_ns as f64 * 1e-9, windows as f64);
-        let all_s = std::mem::take(&mut self.busy).as_secs_f64();
-        let sound_s = (all_s / windows - window_s).max(0.0);
-        Load { window_s, sound_s, waiting_s: seconds(self.reader.waiting()), room_s: seconds(self.reader.room()), microphones }
+        let window_s = work.took_ns as f64 * 1e-9;
+        let (busy_s, heard_s) = (std::mem::take(&mut self.busy).as_secs_f64(), std::mem::take(&mut self.heard_s));
+        let sound_share = (busy_s - window_s * windows as f64).max(0.0) / heard_s.max(f64::MIN_POSITIVE);
+        Load { window_s, sound_share, waiting_s: seconds(self.reader.waiting()), room_s: seconds(self.reader.room()), microphones }
     }
 
     /// The sound is over: its last window may be padded.
@@ -258,7 +261,7 @@ impl Ear {
             next_index: 0,
             timeline: Timeline::new(header.rate_hz, header.captured_ns),
         };
-        self.busy = Duration::ZERO;
+        (self.busy, self.heard_s) = (Duration::ZERO, 0.0);
         self.stream = reset.is_ok().then(stream);
         self.streams += 1;
         if let Err(why) = reset {

@@ -185,6 +185,7 @@ enum Command {
 pub struct Handle {
     commands: SyncSender<Command>,
     telling: Thread,
+    counters: Arc<Counters>,
 }
 
 impl Handle {
@@ -225,6 +226,11 @@ impl Handle {
     /// `Busy` when the daemon has stopped.
     pub fn counts(&self) -> Result<Counts> {
         self.ask(|reply| Command::Counts { reply })
+    }
+
+    /// One window in so many is answered now.
+    pub fn stride(&self) -> u32 {
+        self.counters.stride.load(Relaxed) as u32
     }
 
     /// Does what was asked from outside, by `usual` where nobody is named.
@@ -368,6 +374,7 @@ impl Daemon {
             let hop = Duration::from_secs_f64(hop_s * f64::from(least_stride));
             spawn("learning", is_nice, move || learning::run(learning, &quantiser, hop, ends, &stop))?
         };
+        let counted = counters.clone();
         let inference = {
             let ends =
                 inference::Ends { windows, free: free_out, signals, columns, heads: heads_out, worn, teller: teller.clone(), counters };
@@ -375,7 +382,7 @@ impl Daemon {
             let stop = stop.clone();
             spawn("inference", is_nice, move || inference.run(&stop))?
         };
-        let handle = Handle { commands, telling: teller };
+        let handle = Handle { commands, telling: teller, counters: counted };
         Ok(Daemon { handle, stop, microphones, threads: vec![inference, telling], learning: Some(learning) })
     }
 

@@ -80,14 +80,31 @@ impl OfClass {
     }
 }
 
-/// Means that differ by no more of their size are one.
+/// Means that differ by no more of what rows are long are one: the sums that they come of are of such rows.
 const ROUNDING: f64 = 1e-13;
 
-/// Difference and midpoint \[D\] of the mean of `n` rows with this sum and the mean of the others of all `rows`.
-pub(crate) fn against_rest(sum: &[f64], n: f64, all: &[f64], rows: f64) -> (Vec<f64>, Vec<f64>) {
+/// Difference and midpoint \[D\] of the mean of `n` rows with this sum and the mean of the others of all `rows`, whose squares are
+/// `mean_square` in the mean.
+pub(crate) fn against_rest(sum: &[f64], n: f64, all: &[f64], rows: f64, mean_square: f64) -> (Vec<f64>, Vec<f64>) {
     let means = || sum.iter().zip(all).map(|(s, a)| (s / n, (a - s) / (rows - n)));
     let of = |of: fn(f64, f64) -> f64| means().map(move |(m, r)| of(m, r));
-    let is_rounding = of(|m, r| (m - r).powi(2)).sum::<f64>() <= ROUNDING.powi(2) * of(|m, r| m * m + r * r).sum::<f64>();
+    let is_rounding = of(|m, r| (m - r).powi(2)).sum::<f64>() <= ROUNDING.powi(2) * mean_square;
     let difference = if is_rounding { vec![0.0; sum.len()] } else { of(|m, r| m - r).collect() };
     (difference, of(|m, r| 0.5 * (m + r)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_that_differ_by_rounding_are_one_wherever_they_lie() {
+        // Of rows about 10 long; the mean of both is nothing, but for rounding.
+        let (difference, _) = against_rest(&[4e-16, -2e-15], 4.0, &[-3e-16, 1e-15], 12.0, 100.0);
+        assert_eq!(difference, [0.0, 0.0]);
+        let (difference, _) = against_rest(&[40.0 + 1e-14, 8.0], 4.0, &[120.0, 24.0], 12.0, 100.0);
+        assert_eq!(difference, [0.0, 0.0]);
+        let (difference, middle) = against_rest(&[40.004, 8.0], 4.0, &[120.0, 24.0], 12.0, 100.0);
+        assert!((difference[0] - 0.0015).abs() < 1e-9 && difference[1].abs() < 1e-12 && (middle[1] - 2.0).abs() < 1e-12, "{difference:?}");
+    }
 }

@@ -110,7 +110,7 @@ fn present(sums: &LabelMoments, calibration: Calibration) -> Result<LinearHead> 
     let (dim, rows) = (sums.sum.len(), sums.total.rows());
     let (mut differences, mut middles) = (Vec::new(), Vec::new());
     for class in &sums.classes {
-        let (difference, middle) = against_rest(&class.sum, class.n, &sums.sum, rows);
+        let (difference, middle) = against_rest(&class.sum, class.n, &sums.sum, rows, sums.total.squares() / rows);
         differences.extend(difference);
         middles.push(middle);
     }

@@ -185,7 +185,7 @@ impl Basis {
             if count < 1.0 || n - k as f64 - count < 1.0 {
                 continue;
             }
-            let (difference, middle) = against_rest(&left(&|i| self.sums[(i, c)], &own), count, &all, n - k as f64);
+            let (difference, middle) = against_rest(&left(&|i| self.sums[(i, c)], &own), count, &all, n - k as f64, self.squares / n);
             classes.push(c);
             differences.push(difference);
             middles.push(middle);

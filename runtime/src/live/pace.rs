@@ -15,26 +15,25 @@ pub const STRIDE_MAX: u32 = 32;
 /// Share of the time that windows may take, by the next smaller stride, before it is taken.
 const LOAD_MAX: f64 = 0.8;
 
-/// What a window and the sound since the one before took, and what waits behind it, in s.
+/// What a window and the sound since the one before took, and what waits behind it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Backbone and head.
+    /// Backbone and head, in s.
     pub window_s: f64,
-    /// All else, which no stride spares: resampling, levels, the picture.
-    pub sound_s: f64,
-    /// Sound that was not looked at yet.
+    /// All else, which no stride spares (resampling, levels, the picture): share of the sound's own time.
+    pub sound_share: f64,
+    /// Sound that was not looked at yet, in s.
     pub waiting_s: f64,
-    /// Sound that may wait before some is lost.
+    /// Sound that may wait before some is lost, in s.
     pub room_s: f64,
     /// Microphones that share the board.
     pub microphones: u32,
 }
 
 impl Load {
-    /// Share of the time that sound takes of all microphones, by `stride`, where it was by `now`.
-    fn share(&self, hop_s: f64, stride: u32, now: u32) -> f64 {
-        let hop_took_s = self.window_s / f64::from(stride) + self.sound_s / f64::from(now);
-        hop_took_s * f64::from(self.microphones) / hop_s
+    /// Share of the time that the sound of all microphones takes by `stride`.
+    fn share(&self, hop_s: f64, stride: u32) -> f64 {
+        (self.window_s / (hop_s * f64::from(stride)) + self.sound_share) * f64::from(self.microphones)
     }
 }
 
@@ -63,7 +62,7 @@ impl Pace {
 
     /// After a window, where hops are of `hop_s`. The new stride where it changed.
     pub fn step(&mut self, load: Load, hop_s: f64) -> Option<u32> {
-        let share = |stride: u32| load.share(hop_s, stride, self.stride);
+        let share = |stride: u32| load.share(hop_s, stride);
         self.wait = self.wait.saturating_sub(1);
         let is_slow = share(self.stride) > LOAD_MAX;
         let is_behind = load.waiting_s > (BEHIND_HOPS * hop_s).min(load.room_s / 2.0);
@@ -97,7 +96,7 @@ mod tests {
         for _ in 0..windows {
             let stride = f64::from(pace.stride());
             waiting = (waiting + took + sound * stride - stride).max(0.0);
-            let load = Load { window_s: took * 0.5, sound_s: sound * stride * 0.5, waiting_s: waiting * 0.5, room_s: 10.0, microphones: 1 };
+            let load = Load { window_s: took * 0.5, sound_share: sound, waiting_s: waiting * 0.5, room_s: 10.0, microphones: 1 };
             strides.extend(pace.step(load, 0.5));
         }
         (strides, waiting)
@@ -111,7 +110,7 @@ mod tests {
     #[test]
     fn a_burst_of_sound_does_not_make_a_fast_board_slow() {
         let mut pace = Pace::new(1);
-        let load = Load { window_s: 0.05, sound_s: 0.0, waiting_s: 5.0, room_s: 10.0, microphones: 1 };
+        let load = Load { window_s: 0.05, sound_share: 0.0, waiting_s: 5.0, room_s: 10.0, microphones: 1 };
         assert!((0..100).all(|_| pace.step(load, 0.5).is_none()));
     }
 
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn a_ring_that_holds_less_than_two_hops_is_not_waited_for_until_it_is_full() {
         let mut pace = Pace::new(1);
-        let load = Load { window_s: 0.6, sound_s: 0.0, waiting_s: 0.7, room_s: 0.9, microphones: 1 };
+        let load = Load { window_s: 0.6, sound_share: 0.0, waiting_s: 0.7, room_s: 0.9, microphones: 1 };
         assert_eq!(pace.step(load, 0.5), Some(2));
     }
 

@@ -24,7 +24,6 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::daemon::Handle;
 use crate::event::Event;
-use crate::live::pace::STRIDE_MAX;
 use crate::{Error, ErrorKind, Result};
 use guard::Guard;
 use watch::Watch;
@@ -207,10 +206,11 @@ impl Desk {
     /// Why it is not well, if so.
     fn ill(&self) -> Option<String> {
         // A slow board answers one window in many.
-        let slowest = Duration::from_secs_f64(2.0 * self.about.backbone.hop_ms * 1e-3 * f64::from(STRIDE_MAX));
+        let backbone = &self.about.backbone;
+        let next = Duration::from_secs_f64((backbone.window_ms + 2.0 * backbone.hop_ms * f64::from(self.handle.stride())) * 1e-3);
         let ago = |n: usize| self.watch.answered_ago(n).unwrap_or_else(|| self.begun.elapsed());
         let ages: Vec<(&str, Duration)> = self.about.microphones.iter().enumerate().map(|(n, name)| (name.as_str(), ago(n))).collect();
-        deaf(&ages, DEAF.max(slowest) + self.about.rest)
+        deaf(&ages, DEAF.max(next) + self.about.rest)
     }
 }
 

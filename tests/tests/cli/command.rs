@@ -73,6 +73,15 @@ pub fn clean(mut command: Command) -> Command {
         "ORT_DISABLE_TELEMETRY",
         "ORT_RUNNING_UNIT_TESTS",
         "CI",
+        "TF_BUILD",
+        "GITHUB_ACTIONS",
+        "GITLAB_CI",
+        "CIRCLECI",
+        "TRAVIS",
+        "JENKINS_URL",
+        "CODEBUILD_BUILD_ID",
+        "BUILDKITE",
+        "TEAMCITY_VERSION",
         "XDG_CACHE_HOME",
     ] {
         command.env_remove(variable);

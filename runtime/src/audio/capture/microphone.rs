@@ -332,7 +332,7 @@ impl Supervisor {
             }
             if let Flow::Stalled(ms) = flow {
                 let error = Error::new(ErrorKind::Missing, "the microphone gives no sound any more").at(at);
-                let error = error.expected("frames all the time").found(format!("none for {:.1} s", ms as f64 / 1e3));
+                let error = error.expected("frames all the time").found(format!("none for {:.0} s", ms as f64 / 1e3));
                 return Ended::Lost(error.cure("plug it in again, or restart the sound server"));
             }
             self.tell_losses(false);

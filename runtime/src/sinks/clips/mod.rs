@@ -191,10 +191,13 @@ impl Clips {
 
 impl Sink for Clips {
     fn take(&mut self, event: &Event) -> Result<()> {
-        let sent = match (self.wanted(event), &self.queue) {
-            (Some(wanted), Some(queue)) => queue.try_send(wanted),
-            _ => Ok(()),
-        };
+        let (Some(wanted), Some(queue)) = (self.wanted(event), &self.queue) else { return Ok(()) };
+        // The end of an event alone is no clip: that of its begin is as long as a clip may be, or was counted as lost.
+        let is_clip = wanted.end_ns.is_none() || wanted.about.class.is_none();
+        let sent = queue.try_send(wanted);
+        if !is_clip && !matches!(sent, Err(TrySendError::Disconnected(_))) {
+            return Ok(());
+        }
         let error = |kind, what, cure: &str| {
             self.counts.failed.fetch_add(1, Relaxed);
             Err(Error::new(kind, what).at(self.settings.folder.display()).cure(cure))
@@ -435,6 +438,8 @@ mod tests {
         let mut clips = Clips { sources: vec!["yard".into()], settings: settings(dir.path()), queue: Some(queue), counts, ended };
         clips.take(&began(1, "wren", S)).unwrap();
         assert_eq!((clips.take(&began(2, "wren", S)).unwrap_err().kind(), clips.lost()), (ErrorKind::Limit, 1));
+        assert!(clips.take(&heard(1, "wren", S, 2 * S)).is_ok() && clips.take(&heard(2, "wren", S, 2 * S)).is_ok());
+        assert_eq!(clips.lost(), 1, "of two events one is not saved");
         drop(wanted);
         assert_eq!((clips.take(&began(3, "wren", S)).unwrap_err().kind(), clips.lost()), (ErrorKind::Storage, 2));
         drop::<SyncSender<()>>(ending);
