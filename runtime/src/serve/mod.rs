@@ -242,6 +242,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_knows_background_by_its_name() {
+        let says = format!("const ORDINARY = \"{}\";", crate::store::ORDINARY);
+        assert!(page::FILES.iter().any(|(_, _, text)| text.contains(&says)));
+    }
+
+    #[test]
     fn one_deaf_microphone_of_two_is_named() {
         let (s, limit) = (Duration::from_secs, Duration::from_secs(30));
         assert_eq!(deaf(&[("yeti", s(30)), ("moth", s(1))], limit), None);

@@ -88,6 +88,8 @@ fn a_box_hears_in_turns_and_is_well_while_it_rests() {
     // Two more turns.
     let later = wait_for(&address, "/api/v1/status", "two more turns", |s| s["counts"]["frames"].as_u64() > Some(frames + 5 * 16_000));
     assert_eq!((&later["counts"]["stride"], &later["counts"]["frames_lost"]), (&json!(2), &json!(0)));
+    let microphone = &later["microphones"][0];
+    assert!(microphone["reopened"] == 0 && microphone["captured_frames"].as_u64() >= Some(frames), "turns are no losses: {microphone}");
     assert_eq!(request(&address, "GET", "/healthz", "").0, 200);
     let (_, events) = request(&address, "GET", "/api/v1/events?kind=notice", "");
     assert_eq!((count(&events, "rests for"), count(&events, "hears ")), (1, 1), "each turn is no news: {events}");

@@ -138,6 +138,7 @@ impl Microphone {
     pub fn counting(&self) -> Counting {
         Counting { shared: self.shared.clone() }
     }
+
     /// Closes the device and waits until that is done, at most some seconds. What was captured before can still be read.
     pub fn stop(&mut self) {
         self.shared.stop.store(true, Relaxed);
